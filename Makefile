@@ -1,0 +1,52 @@
+# The few commands that people and CI share. `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check e2e soak format lock clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## a virtual environment with the locked dependencies
+
+# Reinstalls only when the lock or the project's own metadata changed; safe to run twice.
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "missing: $(PYTHON) (set PYTHON=… to another Python >= 3.11)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	  || { echo "missing: the venv module of $(PYTHON) (Debian: apt-get install python3.11-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## the page's canary, end to end: a good version goes out, a bad one is taken off
+	$(BIN)/python -m agent.demo
+
+test: $(READY) ## unit, property, contract, scenario and simulation tests, and the conformance vectors
+	$(BIN)/python -m pytest -n 2 -m "not e2e" tests
+	$(BIN)/python -m tests.conformance tests/conformance/vectors $(wildcard ../shared/vectors)
+
+e2e: $(READY) ## the shipped processes: cluster, agent, alerts, kill -9
+	$(BIN)/python -m pytest -m e2e -n 2 tests/e2e
+
+soak: $(READY) ## long simulations and fuzzing (minutes to hours; SEEDS=n)
+	$(BIN)/python -m tests.simulation --seeds $${SEEDS:-2000}
+
+check: $(READY) ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## rewrite the files as the formatter wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --all-extras pyproject.toml -o requirements.lock
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Analysis runs: assessment, schedule, arguments, expressions (PURE) and providers (I/O)."""

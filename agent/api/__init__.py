@@ -1,0 +1,1 @@
+"""Argo's objects as typed, immutable data. PURE."""

@@ -1,0 +1,40 @@
+"""The bus port: records in, records out. Kafka and memory keep the same contract."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of a topic. Partition and offset are -1 before it is published."""
+
+    topic: str
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    partition: int = -1
+    offset: int = -1
+
+
+Receive = Callable[[Record], Awaitable[None]]
+"""Handles one record; returning means durable. Raises Unavailable for "later": the partition pauses,
+backs off and gets the same record again. It never raises for bad input (that is dead-lettered)."""
+
+
+class Bus(Protocol):
+    """At-least-once, ordered per key."""
+
+    durable: bool
+    """Whether a published record survives this process: the sink may answer 2xx then."""
+
+    async def publish(self, record: Record) -> None:
+        """Returns when the record is durable on the bus; raises Unavailable within a deadline."""
+        ...
+
+    async def consume(self, topics: Sequence[str], receive: Receive) -> None:
+        """Runs until cancelled. Records of one key are received one after the other, in order; a
+        record counts as done (committed) when `receive` returned for it and all before it."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The page's canary, end to end, on one machine."""

@@ -1,0 +1,1 @@
+"""Lanes, observe, act, announce, abort, timers: decisions become writes."""

@@ -1,0 +1,1 @@
+"""The CloudEvent envelope and the catalogue of our event types."""

@@ -1,0 +1,1 @@
+"""decide and everything it stands on. PURE."""

@@ -1,0 +1,1 @@
+"""Plans of route changes; one file a router. PURE."""

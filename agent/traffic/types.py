@@ -1,0 +1,87 @@
+"""The seam of routers: plans of route changes, as plain data. One router is one file."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from agent.api.meta import Object, Ref
+from agent.api.rollout import Rollout
+
+RouteObjects = Mapping[Ref, Object]
+"""The route objects (VirtualService, DestinationRule, …) of one rollout, as observed."""
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """A refusal that names the field and the fix; types are those of Kubernetes field errors."""
+
+    field: str
+    detail: str
+    type: str = "FieldValueInvalid"
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """What the routes should say. None leaves that part alone.
+
+    Attributes:
+        canary_weight: 0..100, the share of the canary.
+        canary_hash, stable_hash: pod-template hashes that hash-based subsets should select ("" removes).
+    """
+
+    canary_weight: int | None = None
+    canary_hash: str | None = None
+    stable_hash: str | None = None
+
+
+class RouteChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One object's change.
+
+    Attributes:
+        direction: `lower` or `raise` the canary's weight, or `repoint` (subsets, no weight moves).
+        patch: minimal JSON Patch (RFC 6902) with `test` operations on what was read.
+        reason: a short sentence for people and logs.
+    """
+
+    ref: Ref
+    direction: Literal["lower", "raise", "repoint"]
+    before: Object
+    after: Object
+    patch: tuple[dict[str, Any], ...]
+    reason: str
+
+
+class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes to make, in order; or a refusal, and then no change at all."""
+
+    changes: tuple[RouteChange, ...] = ()
+    refusal: FieldError | None = None
+
+
+class Router(Protocol):
+    """A traffic router: pure, all methods total (trouble is a refusal, never an exception)."""
+
+    name: str
+    """Member of spec.strategy.canary.trafficRouting that configures it."""
+
+    def references(self, rollout: Rollout) -> tuple[Ref, ...]:
+        """Objects that must be observed to plan for this rollout."""
+        ...
+
+    def validate(self, rollout: Rollout, objects: RouteObjects) -> tuple[FieldError, ...]:
+        """Why these routes cannot be driven; empty when they can."""
+        ...
+
+    def canary_weight(self, rollout: Rollout, objects: RouteObjects) -> int | None:
+        """The canary's share as the objects say it now, in percent.
+
+        The highest one when several routes differ; None when it cannot be told.
+        """
+        ...
+
+    def plan(self, rollout: Rollout, objects: RouteObjects, desired: Desired) -> RoutePlan:
+        """The changes that make the routes say what is desired; empty when they already do."""
+        ...
+
+    def plan_shelter(self, rollout: Rollout, objects: RouteObjects, stable_hash: str) -> RoutePlan:
+        """When the weight cannot be written: point the canary's subset at stable. Empty if not possible."""
+        ...
