@@ -20,6 +20,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         first_exposed: when they first could; None when unknown or never.
         current_hash, stable_hash: pod-template hashes.
         canary_weight: weight of the canary, the highest of live route and recorded one.
+        why: what the rollout waits for, from its last decision; "" before the first.
     """
 
     key: Key
@@ -32,6 +33,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     stable_hash: str = ""
     revision: str = ""
     canary_weight: int = 0
+    why: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +62,10 @@ class Engine(Protocol):
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:
         """Another object from the cache (Service, ReplicaSet, VirtualService, Deployment…)."""
+        ...
+
+    def replica_sets(self, key: Key) -> Iterable[Object]:
+        """The ReplicaSets that this rollout controls, from the cache."""
         ...
 
     async def abort(self, key: Key, cause: Cause) -> Outcome:

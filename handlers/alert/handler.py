@@ -1,0 +1,236 @@
+"""Alerts stop rollouts: firing ones abort or hold, resolved ones end holds, level checks gate raises."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from agent.api.decode import read
+from agent.api.holds import Hold, decode_holds
+from agent.api.meta import Key
+from agent.api.names import HOLDS
+from agent.api.times import format_time, format_time_ms
+from agent.clock import Clock
+from agent.engine.port import Engine, View
+from agent.errors import Refused, Unavailable
+from agent.events.catalogue import Alert, Cause
+from agent.events.event import Event
+from handlers.alert.candidates import candidate, candidates
+from handlers.alert.ledger import Source
+from handlers.alert.matching import Match, Rules, match, namespace_of
+from handlers.alert.policy import Action, action
+from handlers.alert.webhook import nanoseconds
+
+log = structlog.get_logger(__name__)
+
+SLACK_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 15.0
+MAX_TEXT: Final = 400
+MAX_EVIDENCE_PAIRS: Final = 24
+
+
+class AlertHandler:
+    """Turns alert events into aborts and holds.
+
+    Args:
+        source: the ledger, or Alertmanager's API.
+        slack_seconds: see handlers.alert.policy.action.
+        counted: called with the outcome of every alert (`abort`, `hold`, `ignore`, `unmatched`, …).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: Source,
+        clock: Clock,
+        *,
+        rules: Rules | None = None,
+        slack_seconds: float = SLACK_SECONDS,
+        counted: Callable[[str], None] = lambda _outcome: None,
+    ) -> None:
+        self._engine = engine
+        self._source = source
+        self._clock = clock
+        self._rules = rules or Rules()
+        self._slack = slack_seconds
+        self._counted = counted
+
+    async def firing(self, event: Event) -> None:
+        """Abort or hold every rollout that this alert is about. Idempotent.
+
+        Raises Refused for unreadable data, Unavailable when an intent could not be stored.
+        """
+        alert = _alert(event)
+        found = self._match(alert)
+        if not found.keys:
+            self._counted("unmatched")
+            log.info("alert.unmatched", alert=_name(alert), fingerprint=alert.fingerprint)
+            return
+        for key in found.keys:
+            await self._apply(alert, found, key, event)
+        await self._source.fired(alert)
+
+    async def resolved(self, event: Event) -> None:
+        """End the holds of this alert. A resolved alert never ends an abort and proves no health."""
+        alert = _alert(event)
+        await self._source.resolved(alert)
+        self._counted("resolved")
+        for view in list(self._engine.views()):
+            for hold in _holds(view):
+                if _is(hold, alert):
+                    await self._engine.release(view.key, hold.fingerprint, hold.starts_at)
+
+    async def level_check(self, view: View) -> bool:
+        """Whether no alert that fires now stands against this rollout; else it is aborted or held.
+
+        Asked at the start of a run, at retry and before every raise. Raises Unavailable when the
+        alerts cannot be told: a raise waits then, missing data is never healthy.
+        """
+        own = candidate(self._engine, view)
+        clear = True
+        for alert in await self._source.active():
+            found = match(alert.labels, (own,), self._rules)
+            if not found.keys:
+                continue
+            # Whether others match too decides between abort and hold, so ask all of them.
+            found = self._match(alert)
+            outcome = await self._apply(alert, found, view.key, None)
+            clear = clear and outcome == "ignore"
+        return clear
+
+    async def release_ended(self) -> None:
+        """End holds whose alert no longer fires, by Alertmanager's own word."""
+        held = [view for view in self._engine.views() if _holds(view)]
+        if not held or not self._source.live:
+            return
+        active = await self._source.active()
+        for view in held:
+            for hold in _holds(view):
+                if not any(_is(hold, alert) for alert in active):
+                    await self._engine.release(view.key, hold.fingerprint, hold.starts_at)
+
+    async def run(self) -> None:
+        """Looks after holds until cancelled (only needed when the source is Alertmanager's API)."""
+        while self._source.live:
+            await self._clock.sleep(POLL_SECONDS)
+            try:
+                await self.release_ended()
+            except Unavailable as error:
+                log.warning("alert.source_unavailable", error=str(error))
+
+    def _match(self, alert: Alert) -> Match:
+        named = alert.labels.get("rollout", "")
+        namespace = (
+            named.partition("/")[0] if "/" in named else namespace_of(alert.labels, self._rules)
+        )
+        if not namespace:
+            return Match()
+        return match(
+            alert.labels, candidates(self._engine, self._engine.views(namespace)), self._rules
+        )
+
+    async def _apply(self, alert: Alert, found: Match, key: Key, event: Event | None) -> str:
+        """Do to one rollout what the policy says; the kind of action."""
+        view = self._engine.view(key)
+        if view is None:
+            return "ignore"
+        chosen = action(alert, found, view, slack_seconds=self._slack)
+        now = self._clock.now()
+        cause = _cause(alert, found, chosen, event, now)
+        if chosen.kind == "abort":
+            outcome = await self._engine.abort(key, cause)
+        elif chosen.kind == "hold":
+            outcome = await self._engine.hold(key, _hold(alert, chosen, now), cause)
+        else:
+            outcome = None
+        self._counted(chosen.kind)
+        log.info(
+            "alert.applied",
+            action=chosen.kind,
+            rollout=str(key),
+            alert=_name(alert),
+            fingerprint=alert.fingerprint,
+            reason=chosen.reason,
+            outcome=outcome.result if outcome else "",
+        )
+        return chosen.kind
+
+
+def _alert(event: Event) -> Alert:
+    try:
+        alert = read(Alert, msgspec.json.decode(event.data))
+        nanoseconds(alert.starts_at)
+    except msgspec.MsgspecError as error:
+        raise Refused(f"data is not JSON: {error}", field="data") from error
+    except ValueError as error:
+        raise Refused(str(error), field="data.startsAt") from error
+    return alert
+
+
+def _name(alert: Alert) -> str:
+    return alert.labels.get("alertname") or alert.fingerprint
+
+
+def _hold(alert: Alert, chosen: Action, now: datetime) -> Hold:
+    return Hold(
+        fingerprint=alert.fingerprint,
+        starts_at=alert.starts_at,
+        since=format_time(now),
+        alert=_name(alert)[:MAX_TEXT],
+        reason=chosen.reason[:MAX_TEXT],
+    )
+
+
+def _cause(alert: Alert, found: Match, chosen: Action, event: Event | None, now: datetime) -> Cause:
+    annotations = alert.annotations or {}
+    text = (
+        annotations.get("summary")
+        or annotations.get("description")
+        or annotations.get("message")
+        or ""
+    )
+    severity = f" ({alert.labels['severity']})" if alert.labels.get("severity") else ""
+    evidence: dict[str, Any] = {
+        "labels": _some(alert.labels),
+        "annotations": _some(annotations),
+        "fingerprint": alert.fingerprint,
+        "matchedBy": found.why[:MAX_TEXT],
+        "reason": chosen.reason[:MAX_TEXT],
+    }
+    if alert.generator_url:
+        evidence["generatorURL"] = alert.generator_url[:MAX_TEXT]
+    return Cause(
+        kind="alert",
+        summary=f"alert {_name(alert)}{severity}{': ' if text else ''}{text}"[:MAX_TEXT],
+        evidence=evidence,
+        actor="",
+        event_id=event.id if event else "",
+        started_at=alert.starts_at,
+        received_at=event.extensions.get("recordedtime", format_time_ms(now))
+        if event
+        else format_time_ms(now),
+    )
+
+
+def _some(pairs: dict[str, str]) -> dict[str, str]:
+    """The first labels or annotations, cut, in the order of their names."""
+    return {name: pairs[name][:MAX_TEXT] for name in sorted(pairs)[:MAX_EVIDENCE_PAIRS]}
+
+
+def _holds(view: View) -> tuple[Hold, ...]:
+    annotations = (view.rollout.get("metadata") or {}).get("annotations") or {}
+    try:
+        return decode_holds(annotations.get(HOLDS, ""))
+    except ValueError:
+        return ()
+
+
+def _is(hold: Hold, alert: Alert) -> bool:
+    if hold.fingerprint != alert.fingerprint:
+        return False
+    try:
+        return nanoseconds(hold.starts_at) == nanoseconds(alert.starts_at)
+    except ValueError:
+        return False

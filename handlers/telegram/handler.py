@@ -1,0 +1,166 @@
+"""Our events in a chat: one live message a rollout, edited from current state, and an alarm a rollback.
+
+The live message is level-triggered: an event only says "look again", so lost, late and doubled events
+do no harm, and a burst costs one edit. Alarms are at-least-once: `deliver` returns when they were sent.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+
+from agent.api.decode import read
+from agent.api.meta import Key, Object
+from agent.api.names import POD_TEMPLATE_HASH, TELEGRAM_MESSAGE
+from agent.clock import Clock
+from agent.engine.port import Engine, View
+from agent.errors import NotFound, Refused, Retry, Unavailable
+from agent.events.catalogue import RolloutEvent, rollout_event_type
+from agent.events.event import Event
+from handlers.telegram.client import Client
+from handlers.telegram.render import alarm, live
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+PACE_SECONDS: Final = 1.0
+"""Telegram takes about one message a second in a chat."""
+BACKOFF_SECONDS: Final = 5.0
+ALARM: Final = rollout_event_type("aborted")
+
+
+class TelegramHandler:
+    """Keeps a chat up to date.
+
+    Args:
+        counted: called with kind (`live`, `alarm`) and outcome.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        client: Client,
+        clock: Clock,
+        *,
+        counted: Callable[[str, str], None] = lambda _kind, _outcome: None,
+    ) -> None:
+        self._engine = engine
+        self._client = client
+        self._clock = clock
+        self._counted = counted
+        self._dirty: dict[Key, None] = {}  # in order of arrival
+        self._shown: dict[tuple[Key, str], tuple[int, str]] = {}
+        self._notes: dict[tuple[Key, str], str] = {}
+        self._woken = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._free_at = 0.0
+
+    async def deliver(self, event: Event) -> None:
+        """Take one of our own events. Raises Retry or Unavailable when an alarm could not be sent yet."""
+        data = read(RolloutEvent, msgspec.json.decode(event.data))
+        key = Key(data.namespace, data.name)
+        if data.cause and data.new and event.type == ALARM:
+            self._notes[key, data.new.hash] = data.cause.summary
+        self.look_again(key)
+        if event.type == ALARM:
+            await self._alarm(data)
+
+    def look_again(self, key: Key) -> None:
+        """Bring the live message of this rollout up to date soon."""
+        self._dirty[key] = None
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Edits live messages until cancelled. Starts with all rollouts in progress: a restart lost the rest."""
+        for view in list(self._engine.views()):
+            if view.in_progress:
+                self.look_again(view.key)
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while self._dirty:
+                key = next(iter(self._dirty))
+                del self._dirty[key]
+                await self._update(key)
+
+    async def _alarm(self, data: RolloutEvent) -> None:
+        try:
+            await self._paced(lambda: self._client.send(alarm(data)))
+        except Refused as error:
+            # Neither token nor chat will mend by itself: say it once an alarm, do not block the outbox.
+            self._counted("alarm", "refused")
+            log.error(
+                "telegram.alarm_refused", rollout=f"{data.namespace}/{data.name}", error=str(error)
+            )
+            return
+        self._counted("alarm", "sent")
+
+    async def _update(self, key: Key) -> None:
+        """Write the live message of one rollout; trouble puts it back into the queue."""
+        view = self._engine.view(key)
+        if view is None or not view.current_hash:
+            return
+        try:
+            await self._show(view)
+        except (Retry, Unavailable) as error:
+            wait = error.after_seconds if isinstance(error, Retry) else BACKOFF_SECONDS
+            self._counted("live", "later")
+            log.warning("telegram.later", rollout=str(key), wait_seconds=wait, error=str(error))
+            self._free_at = max(self._free_at, self._clock.monotonic() + wait)
+            self.look_again(key)
+        except Refused as error:
+            self._counted("live", "refused")
+            log.error("telegram.refused", rollout=str(key), error=str(error))
+
+    async def _show(self, view: View) -> None:
+        run = (view.key, view.current_hash)
+        sets = list(self._engine.replica_sets(view.key))
+        text = live(view, sets, (self._notes.get(run, "") if view.aborted else "",))
+        stored = _stored(sets, view.current_hash)
+        message_id, before = self._shown.get(run) or (stored, "")
+        if message_id and text != before:
+            try:
+                await self._paced(lambda: self._client.edit(message_id, text))
+                self._remember(run, message_id, text)
+                self._counted("live", "edited")
+            except NotFound:
+                message_id = 0
+        if not message_id and (view.in_progress or view.aborted):
+            message_id = await self._paced(lambda: self._client.send(text, silent=True))
+            self._remember(run, message_id, text)
+            self._counted("live", "sent")
+        if message_id and stored != message_id:
+            await self._engine.annotate(
+                view.key, {TELEGRAM_MESSAGE: str(message_id)}, revision=True
+            )
+
+    def _remember(self, run: tuple[Key, str], message_id: int, text: str) -> None:
+        """Keep what this run's message says; older runs of the same rollout are over."""
+        for other in [known for known in self._shown if known[0] == run[0] and known != run]:
+            del self._shown[other]
+            self._notes.pop(other, None)
+        self._shown[run] = (message_id, text)
+
+    async def _paced(self, call: Callable[[], Awaitable[T]]) -> T:
+        """One call at a time, as fast as the chat takes them."""
+        async with self._turn:
+            wait = self._free_at - self._clock.monotonic()
+            if wait > 0:
+                await self._clock.sleep(wait)
+            try:
+                return await call()
+            finally:
+                self._free_at = max(self._free_at, self._clock.monotonic() + PACE_SECONDS)
+
+
+def _stored(sets: list[Object], revision_hash: str) -> int:
+    """The message id on the revision's ReplicaSet, 0 for none."""
+    for replica_set in sets:
+        meta = replica_set.get("metadata") or {}
+        if (meta.get("labels") or {}).get(POD_TEMPLATE_HASH) == revision_hash:
+            text = (meta.get("annotations") or {}).get(TELEGRAM_MESSAGE, "")
+            return int(text) if text.isdecimal() else 0
+    return 0
