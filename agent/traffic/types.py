@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from agent.api.meta import Object, Ref
-from agent.api.rollout import Rollout
+from agent.api.rollout import Rollout, WeightDestination
 
 RouteObjects = Mapping[Ref, Object]
 """The route objects (VirtualService, DestinationRule, …) of one rollout, as observed."""
@@ -26,11 +26,14 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         canary_weight: 0..100, the share of the canary.
         canary_hash, stable_hash: pod-template hashes that hash-based subsets should select ("" removes).
+        additional: services of experiments, with their weights and hashes. Those recorded in
+            status.canary.weights.additional that are missing here are taken off the route.
     """
 
     canary_weight: int | None = None
     canary_hash: str | None = None
     stable_hash: str | None = None
+    additional: tuple[WeightDestination, ...] = ()
 
 
 class RouteChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +54,11 @@ class RouteChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes to make, in order; or a refusal, and then no change at all."""
+    """Changes to make, in order: lowers, subsets, raises.
+
+    With a refusal there is nothing to do, but for lowers of those routes that are in order: lowering
+    always goes forward.
+    """
 
     changes: tuple[RouteChange, ...] = ()
     refusal: FieldError | None = None
