@@ -1,0 +1,7 @@
+"""Fails."""
+
+from typing import Any
+
+
+def run(_given: dict[str, Any], _expect: dict[str, Any]) -> list[str]:
+    return ["a: expected 1, got 2"]

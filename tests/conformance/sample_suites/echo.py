@@ -1,0 +1,7 @@
+"""Passes."""
+
+from typing import Any
+
+
+def run(_given: dict[str, Any], _expect: dict[str, Any]) -> list[str]:
+    return []
