@@ -1,0 +1,26 @@
+"""Who drives which rollout. Intents and aborts are written by any replica; passes only by the owner."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from agent.api.meta import Key
+
+
+class Ownership(Protocol):
+    """Which rollouts this process drives. Losing one is harmless at any moment: the fence decides."""
+
+    def owns(self, key: Key) -> bool: ...
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called after rollouts were gained or lost."""
+        ...
+
+
+class SoleOwner:
+    """One process drives everything (memory bus, one replica)."""
+
+    def owns(self, key: Key) -> bool:  # noqa: ARG002 - the interface asks by key
+        return True
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Nothing ever changes hands."""

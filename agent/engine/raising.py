@@ -1,0 +1,229 @@
+"""Raising the canary's weight: the one thing that can hurt users, so it is checked from both sides.
+
+A raise is: the level check of alerts, the note of first exposure, a live read of the Rollout, the patch, and a
+live read again. An abort or another revision seen at either end takes the weight back in the same act.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+
+from agent.api.meta import Object, Ref
+from agent.api.names import FIRST_EXPOSED
+from agent.api.times import format_time_ms
+from agent.clock import Clock
+from agent.engine import outbox
+from agent.engine.crash_points import Reach
+from agent.engine.exposure import find_revision, view_of
+from agent.engine.fence import Fence, Superseded, Turn, version_of
+from agent.engine.observe import Observer
+from agent.engine.port import View
+from agent.engine.write import Writer
+from agent.errors import Conflict, NotFound, Refused, Retry, Unavailable
+from agent.rollout.types import Write
+from agent.traffic.types import Desired, Router
+
+log = structlog.get_logger(__name__)
+
+LevelCheck = Callable[[View], Awaitable[bool]]
+"""Whether no alert that fires now stands against this rollout. It sets holds or aborts itself.
+
+Raises Unavailable when that cannot be told: missing data is never healthy.
+"""
+
+LOWER_TRIES: Final = 5
+ALERT_RETRY_SECONDS: Final = 5.0
+FULL_RETRY_SECONDS: Final = 5.0
+
+
+async def no_alerts(_view: View) -> bool:
+    """A LevelCheck for an agent without an alert door."""
+    return True
+
+
+class Raiser:
+    """Sends the writes that expose the new version to more users."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        observer: Observer,
+        clock: Clock,
+        *,
+        level_check: LevelCheck,
+        has_outlet: bool,
+        reach: Reach,
+    ) -> None:
+        self._writer = writer
+        self._observer = observer
+        self._clock = clock
+        self._level_check = level_check
+        self._has_outlet = has_outlet
+        self._reach = reach
+
+    async def raise_routes(self, turn: Turn, writes: Sequence[Write], fence: Fence) -> bool:
+        """Raise; whether anything was sent.
+
+        Raises Retry when alerts or the outbox stand against it, Conflict when the Rollout changed (the
+        weight is back then), Superseded when an abort came in, and what the cluster port raises.
+        """
+        await self.allow(turn, fence)
+        await fence.check_live(turn)
+        self._reach("before-raise")
+        sent = False
+        try:
+            for write in writes:
+                turn.check()
+                if sent:
+                    self._reach("between-raises")
+                sent = await self._writer.send(write) or sent
+        except (Conflict, Superseded):
+            if sent:
+                await self._take_back(turn, "a route of several could not be raised", None)
+            raise
+        if sent:
+            self._reach("after-raise")
+            await self._look_back(turn, fence)
+        return sent
+
+    async def allow(self, turn: Turn, fence: Fence) -> None:
+        """Everything that must be true before users are exposed, and the note of when they first were."""
+        rollout = fence.rollout
+        if self._has_outlet and _is_full(rollout):
+            raise Retry(
+                "announcements cannot be delivered: nothing is raised until the outbox has room",
+                after_seconds=FULL_RETRY_SECONDS,
+            )
+        observation = turn.observation
+        router = self._observer.router(rollout)
+        view = view_of(rollout, observation.replica_sets, observation.routes, router)
+        try:
+            clear = await self._level_check(view)
+        except Unavailable as error:
+            raise Retry(
+                f"active alerts cannot be told ({error}): nothing is raised until they can",
+                after_seconds=error.retry_after_seconds or ALERT_RETRY_SECONDS,
+            ) from error
+        turn.check()
+        if not clear:
+            raise Retry("an active alert stands against it", after_seconds=ALERT_RETRY_SECONDS)
+        await self._note_exposure(turn, view)
+
+    async def _note_exposure(self, turn: Turn, view: View) -> None:
+        new_set = find_revision(turn.observation.replica_sets, view.current_hash)
+        if new_set is None or view.first_exposed is not None:
+            return
+        metadata = new_set["metadata"]
+        at = format_time_ms(self._clock.now())
+        await self._writer.metadata(
+            Ref("ReplicaSet", turn.key.namespace, str(metadata["name"])),
+            {"metadata": {"uid": metadata.get("uid"), "annotations": {FIRST_EXPOSED: at}}},
+        )
+
+    async def _look_back(self, turn: Turn, fence: Fence) -> None:
+        """The second read. Raises Conflict or Superseded after it took the weight back."""
+        try:
+            live = await self._writer.get(Ref("Rollout", *turn.key))
+        except NotFound as error:
+            await self._take_back(turn, "the rollout was deleted", None)
+            raise Conflict(f"{turn.key} was deleted") from error
+        reason = _reason_to_lower(fence.rollout, live)
+        if turn.epoch.ended:
+            reason = reason or "an abort is under way"
+        if reason:
+            await self._take_back(turn, reason, live)
+            raise Conflict(f"{turn.key}: {reason}")
+
+    async def _take_back(self, turn: Turn, reason: str, live: Object | None) -> None:
+        """Put the weight to what it was before this pass, or to 0 after an abort."""
+        rollout = turn.observation.rollout
+        router, typed = self._observer.router(rollout), self._observer.typed(rollout)
+        if router is None or typed is None:
+            return
+        aborted = turn.epoch.ended or bool(((live or {}).get("status") or {}).get("abort"))
+        weight = 0 if aborted else router.canary_weight(typed, turn.observation.routes) or 0
+        log.warning("raise.taken_back", rollout=str(turn.key), reason=reason, weight=weight)
+        await lower(self._writer, router, self._observer, rollout, weight)
+
+
+async def lower(
+    writer: Writer,
+    router: Router,
+    observer: Observer,
+    rollout: Object,
+    weight: int,
+    *,
+    trust_cache: bool = False,
+) -> bool:
+    """Bring the canary's live weight down to `weight`; whether a write was needed.
+
+    Urgent and bounded. It ends only when the weight was read from an answer of the API server; with
+    `trust_cache` the first patch is made from the cache (its `test`s catch what the cache did not know).
+
+    Raises Refused when the routes cannot be planned, Retry when others kept writing, and what the cluster
+    port raises.
+    """
+    typed = observer.typed(rollout)
+    if typed is None:
+        raise Refused("the Rollout cannot be read")
+    wrote, known = False, False
+    for attempt in range(LOWER_TRIES):
+        if not known and not (trust_cache and attempt == 0):
+            await _read_routes(writer, router.references(typed))
+            known = True
+        routes = observer.routes(rollout)
+        current = router.canary_weight(typed, routes)
+        if current is not None and current <= weight:
+            if known:
+                return wrote
+            continue
+        plan = router.plan(typed, routes, Desired(canary_weight=weight))
+        if plan.refusal is not None:
+            raise Refused(plan.refusal.detail, field=plan.refusal.field)
+        try:
+            for change in plan.changes:
+                await writer.json(change.ref, list(change.patch), urgent=True)
+                wrote = True
+        except Conflict:
+            known = False
+            continue
+        if not plan.changes:
+            raise Refused("the canary's weight cannot be told from the routes")
+        # Only what answered was read: another route of the rollout may have been raised meanwhile.
+        known = len(plan.changes) == len(router.references(typed))
+    raise Retry("others kept writing the routes", after_seconds=0.1)
+
+
+async def _read_routes(writer: Writer, refs: Sequence[Ref]) -> None:
+    for ref in refs:
+        with contextlib.suppress(NotFound):
+            await writer.get(ref, urgent=True)
+
+
+def _reason_to_lower(fenced: Object, live: Object) -> str:
+    if live["metadata"].get("uid") != fenced["metadata"].get("uid"):
+        return "another rollout has its name now"
+    if (live.get("status") or {}).get("abort"):
+        return "it was aborted"
+    if _without_replicas(live) != _without_replicas(fenced):
+        return "its spec changed"
+    if version_of(live) == version_of(fenced):
+        return ""
+    before, after = fenced.get("status") or {}, live.get("status") or {}
+    if after.get("currentPodHash") != before.get("currentPodHash"):
+        return "another revision was started"
+    return ""
+
+
+def _without_replicas(rollout: Object) -> dict[str, object]:
+    # An autoscaler changes the number of replicas at any time; that says nothing about the revision.
+    return {name: value for name, value in rollout["spec"].items() if name != "replicas"}
+
+
+def _is_full(rollout: Object) -> bool:
+    try:
+        return outbox.is_full(outbox.stored(rollout.get("status") or {}))
+    except ValueError:
+        return True
