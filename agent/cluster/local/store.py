@@ -147,7 +147,7 @@ class LocalCluster:
                 **copy.deepcopy(obj),
                 "metadata": meta,
             }
-            if self._has_status(kind) and kind.kind != "Pod":
+            if self.has_status(kind) and kind.kind != "Pod":
                 new.pop("status", None)
             return self._store(place, None, new)
 
@@ -173,12 +173,19 @@ class LocalCluster:
         name: str,
         patch: builtins.list[dict[str, Any]],
         *,
+        status: bool = False,
         urgent: bool = False,
     ) -> Object:
         del urgent
         return self._patched(
-            kind, namespace, name, lambda old: patches.apply(old, copy.deepcopy(patch)), False
+            kind, namespace, name, lambda old: patches.apply(old, copy.deepcopy(patch)), status
         )
+
+    async def replace(
+        self, kind: Kind, namespace: str, name: str, obj: Object, *, status: bool = False
+    ) -> Object:
+        """PUT, for clients of the facade; the agent itself only patches."""
+        return self._patched(kind, namespace, name, lambda _old: copy.deepcopy(obj), status)
 
     async def delete(
         self,
@@ -238,7 +245,8 @@ class LocalCluster:
             )
         return found
 
-    def _has_status(self, kind: Kind) -> bool:
+    def has_status(self, kind: Kind) -> bool:
+        """Whether the kind has a status subresource here."""
         return kind.kind not in self._without_status
 
     def _patched(
@@ -264,13 +272,13 @@ class LocalCluster:
 
     def _allowed(self, kind: Kind, old: Object, new: Object, status: bool) -> Object:
         """The part of a write that its door may change."""
-        if status and self._has_status(kind):
+        if status and self.has_status(kind):
             return (
                 {**old, "status": new["status"]}
                 if new.get("status") is not None
                 else _less(old, "status")
             )
-        if self._has_status(kind):
+        if self.has_status(kind):
             new = _less(new, "status")
             if "status" in old:
                 new = {**new, "status": old["status"]}
