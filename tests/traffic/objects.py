@@ -24,20 +24,19 @@ def rollout(
     managed = [{"name": name} for name in canary.pop("managed", [])]
     routing = {"istio": istio, "managedRoutes": managed}
     spec: dict[str, Any] = {**canary, "trafficRouting": routing}
-    return read(
-        Rollout,
-        {
-            "metadata": {"name": "shop", "namespace": "default"},
-            "spec": {"strategy": {"canary": spec}},
-            "status": status or {},
-        },
-    )
+    manifest: Object = {
+        "metadata": {"name": "shop", "namespace": "default"},
+        "spec": {"strategy": {"canary": spec}},
+    }
+    if status:
+        manifest["status"] = status
+    return read(Rollout, manifest)
 
 
 def to(host: str, weight: int | None = None, **more: Any) -> dict[str, Any]:
     """A destination; `subset` and `port` go inside, the rest beside it."""
     inner = {key: more.pop(key) for key in ("subset", "port") if key in more}
-    item = {"destination": {"host": host, **inner}, **more}
+    item: dict[str, Any] = {"destination": {"host": host, **inner}, **more}
     return item if weight is None else {**item, "weight": weight}
 
 
