@@ -14,7 +14,7 @@ from agent.api.meta import Object, Ref
 from agent.api.rollout import IstioTrafficRouting, IstioVirtualService, Rollout
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Roles, roles_of
-from agent.traffic.istio_names import istio_of, resolve, single_and_multiple
+from agent.traffic.istio_names import istio_of, resolve
 from agent.traffic.istio_routes import (
     Block,
     Target,
@@ -314,7 +314,7 @@ def _configured(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[_Route, .
 
 def _routes(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[_Route, ...]:
     """Refused unless exactly one form is used and no VirtualService is named twice."""
-    if single_and_multiple(istio):
+    if (istio.virtual_service is None) == (not istio.virtual_services):
         raise Refused("either VirtualService or VirtualServices must be configured", field=FIELD)
     routes = _configured(rollout, istio)
     refs = [route.ref for route in routes]
