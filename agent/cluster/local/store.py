@@ -47,6 +47,7 @@ class LocalCluster:
     Args:
         snapshot: where to keep the objects; None keeps them in memory only.
         fault: see Fault.
+        history: how many changes a watch can go back.
         without_status: kinds whose status is an ordinary field. Argo's CRDs differ by version here.
     """
 
@@ -57,13 +58,14 @@ class LocalCluster:
         snapshot: Snapshot | None = None,
         fault: Fault | None = None,
         without_status: frozenset[str] = WITHOUT_STATUS,
+        history: int = HISTORY,
     ) -> None:
         self._clock = clock
         self._snapshot = snapshot
         self.fault = fault
         self._without_status = without_status
         self._objects: dict[str, dict[tuple[str, str], Object]] = {}
-        self._history: deque[Change] = deque(maxlen=HISTORY)
+        self._history: deque[Change] = deque(maxlen=history)
         self._version = 1
         self._oldest = 1
         self._changed = asyncio.Condition()
@@ -102,6 +104,9 @@ class LocalCluster:
             while True:
                 if seen < self._oldest - 1:
                     raise Gone(f"resource version {seen} is too old, the oldest is {self._oldest}")
+                # Before the yields: what is stored while the receiver works must not be skipped.
+                waker.clear()
+                newest = self._version
                 for change in self._since(seen):
                     seen = change.version
                     if change.place[0] != kind.kind or not _in(kind, namespace, change.place[1]):
@@ -109,9 +114,7 @@ class LocalCluster:
                     event = _seen_by(change, accepts)
                     if event is not None:
                         yield event
-                waker.clear()
-                if seen < self._version:
-                    seen = self._version
+                seen = max(seen, newest)
                 left = ends - self._clock.monotonic()
                 if left <= 0:
                     return
@@ -347,7 +350,7 @@ class LocalCluster:
         obj: Object,
         before: Object | None,
     ) -> None:
-        if len(self._history) == HISTORY:
+        if len(self._history) == self._history.maxlen:
             self._oldest = self._history[1].version
         self._history.append(Change(self._version, WatchEvent(kind, obj), place, before))
         for waker in self._wakers:
