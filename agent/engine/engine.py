@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
@@ -70,7 +70,7 @@ class RolloutEngine:
     """Implements agent.engine.port.Engine.
 
     Args:
-        objects: the cache; call `changed` with every change of it.
+        objects: the cache; its owner has `changed` called with every change of it.
         bus, subscribers: where announcements go; with neither nothing is put into the outbox.
         reach: called at the crash points.
     """
@@ -218,20 +218,23 @@ class RolloutEngine:
         self._sweep.look(range(PERIOD_SECONDS))
         self._look_at_outboxes()
 
-    def changed(self, obj: Object, change: Literal["ADDED", "MODIFIED", "DELETED"]) -> None:
-        """The cache shows a change: wake those it matters to."""
-        kind = obj.get("kind", "")
-        for key in tuple(self._interest.of(obj)):
-            if kind == "Rollout" and change == "DELETED":
+    def changed(self, ref: Ref, old: Object | None, new: Object | None) -> None:
+        """The cache shows a change (None: absent): wake those it matters to."""
+        obj = new or old
+        if obj is None:
+            return
+        for key in tuple(self._interest.of(ref, obj)):
+            self.wake(key, ref.kind)
+        if ref.kind == "Rollout":
+            key = Key(ref.namespace, ref.name)
+            if new is None:
                 self._interest.set(key, ())
                 self._lanes.wake(key, "deleted")
-            else:
-                self.wake(key, f"{kind} {change.lower()}")
-        if kind == "Rollout" and change != "DELETED" and self._relay is not None:
-            self._relay.look(obj)
-        if kind == "Namespace":
+            elif self._relay is not None:
+                self._relay.look(new)
+        elif ref.kind == "Namespace":
             for key in self._keys():
-                if key.namespace == obj["metadata"]["name"]:
+                if key.namespace == ref.name:
                     self.wake(key, "namespace")
 
     def use_level_check(self, level_check: LevelCheck) -> None:

@@ -21,7 +21,7 @@ from agent.engine.port import Outcome
 from agent.engine.revision import revision_number
 from agent.engine.write import Writer
 from agent.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unavailable
-from agent.events.catalogue import Cause, Command, Deployment, Expect
+from agent.events.catalogue import Cause, Deployment, Expect
 
 log = structlog.get_logger(__name__)
 

@@ -31,16 +31,13 @@ class Interest:
         else:
             self._refs.pop(key, None)
 
-    def of(self, obj: Object) -> Iterator[Key]:
+    def of(self, ref: Ref, obj: Object) -> Iterator[Key]:
         """The rollouts that a change of this object matters to."""
-        kind, metadata = obj.get("kind", ""), obj["metadata"]
-        if kind == "Rollout":
-            yield Key.of(obj)
-            return
-        if kind in OWNED_KINDS:
-            for owner in metadata.get("ownerReferences") or ():
+        if ref.kind == "Rollout":
+            yield Key(ref.namespace, ref.name)
+        elif ref.kind in OWNED_KINDS:
+            for owner in obj["metadata"].get("ownerReferences") or ():
                 if owner.get("controller") and owner.get("kind") == "Rollout":
-                    yield Key(metadata.get("namespace") or "default", owner["name"])
-            return
-        ref = Ref(kind, metadata.get("namespace") or "", metadata["name"])
-        yield from tuple(self._keys.get(ref, ()))
+                    yield Key(ref.namespace, str(owner["name"]))
+        else:
+            yield from tuple(self._keys.get(ref, ()))

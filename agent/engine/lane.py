@@ -127,10 +127,14 @@ class Lanes:
 
     async def run(self) -> None:
         """Owns the passes' tasks until `drain` (or cancellation, which cancels them)."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            self._start()
-            await self._stopped.wait()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self._start()
+                await self._stopped.wait()
+        finally:
+            self._group, self._stopping = None, True
+            self._cancel_delays()
 
     async def drain(self, deadline_seconds: float, *, finish_waiting: bool = False) -> bool:
         """Take no more wakes and wait for the passes under way; cancel them at the deadline.
@@ -141,9 +145,7 @@ class Lanes:
         self._stopping = True
         if not finish_waiting:
             self._ready.clear()
-        for lane in self._lanes.values():
-            if lane.delay is not None:
-                lane.delay.cancel()
+        self._cancel_delays()
         clean = True
         try:
             async with asyncio.timeout(deadline_seconds):
@@ -157,6 +159,11 @@ class Lanes:
         self._stopped.set()
         return clean
 
+    def _cancel_delays(self) -> None:
+        for lane in self._lanes.values():
+            if lane.delay is not None:
+                lane.delay.cancel()
+
     def _enqueue(self, key: Key, lane: _Lane) -> None:
         lane.delay = None
         lane.queued_at = asyncio.get_running_loop().time()
@@ -165,6 +172,8 @@ class Lanes:
 
     def _start(self) -> None:
         held: list[Key] = []
+        if self._stopped.is_set():
+            return
         while self._group is not None and self._ready and len(self._running) < self._parallel:
             key = self._ready.popleft()
             if key in self._suspended:

@@ -1,7 +1,7 @@
 """Lanes: serial per rollout, coalesced, bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest

@@ -1,0 +1,234 @@
+"""The invariants of the design, checked after every single write to the store."""
+
+import copy
+from typing import Any
+
+from agent.api.meta import Object, Ref
+from agent.api.names import HOLDS, POD_TEMPLATE_HASH, PREFIX
+from agent.clock import Clock
+from agent.cluster.local.store import LocalCluster
+from agent.cluster.port import Kind
+from tests.simulation.faults import Connection
+from tests.simulation.manifests import KEY, ROUTE
+
+RACE_SECONDS = 0.5
+"""A write that was under way when an abort or a hold was stored may still land this much later."""
+FENCE_SECONDS = 0.5
+"""Longest time between what a process read of the Rollout and the guarded write that relies on it."""
+
+
+class Checker:
+    """Watches every write of the processes and of everybody else."""
+
+    def __init__(self, store: LocalCluster, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._last: dict[Ref, Object] = {}
+        self._confirmed: dict[Connection, tuple[str, float]] = {}
+        self._stopped_at: float | None = None
+        self._first_write = False
+        self.violations: list[str] = []
+        """What was broken, in order; each begins with the virtual time and the invariant's number.
+
+        Collected, not raised: inside a write the engine would take it for an error of the cluster.
+        """
+        self.weights: list[int] = []
+        """The canary's weights in the order in which they were stored, without repetitions."""
+
+    def remember(self) -> None:
+        """Take everything in the store as given."""
+        for kind in ("Rollout", "VirtualService", "Service", "ReplicaSet"):
+            for obj in self._store.peek_all(kind):
+                self._last[_ref(obj)] = obj
+
+    def foreign_write(self) -> None:
+        """Somebody else wrote the Rollout: an abort of theirs counts from now."""
+        self.remember()
+        self._note_stop(self._rollout_now())
+
+    def read(self, connection: Connection, kind: Kind, obj: Object) -> None:
+        """A process read an object past its cache."""
+        if kind.kind == "Rollout":
+            version = str(obj["metadata"]["resourceVersion"])
+            self._confirmed[connection] = (version, self._clock.monotonic())
+
+    def wrote(
+        self, connection: Connection, verb: str, kind: Kind, namespace: str, name: str
+    ) -> None:
+        """A process wrote an object."""
+        ref = Ref(kind.kind, namespace, name)
+        before, after = self._last.get(ref), self._store.peek(*ref)
+        if after is not None:
+            self._last[ref] = after
+        if kind.kind == "Rollout" and after is not None:
+            self.read(connection, kind, after)
+            self._rollout(before, after)
+        elif ref == ROUTE and before is not None and after is not None:
+            self._route(connection, before, after)
+        elif kind.kind == "Service" and before is not None and after is not None:
+            self._service(connection, before, after)
+        elif kind.kind == "ReplicaSet":
+            self._replica_set(connection, before, after)
+
+    # One kind each.
+
+    def _rollout(self, before: Object | None, after: Object) -> None:
+        if before is not None:
+            self._same("I7 the spec is the user's", before.get("spec"), after.get("spec"))
+            self._same("I7 labels and annotations are the user's", _users(before), _users(after))
+        self._note_stop(after)
+
+    def _note_stop(self, rollout: Object) -> None:
+        if not _stopped(rollout):
+            self._stopped_at = None
+        elif self._stopped_at is None:
+            self._stopped_at = self._clock.monotonic()
+
+    def _route(self, connection: Connection, before: Object, after: Object) -> None:
+        self._same("I7 only weights of the named route", _unweighted(before), _unweighted(after))
+        weights = _weights(after)
+        self._check(sum(weights) == 100, f"I8 weights sum to {sum(weights)}")
+        old, new = _weights(before)[1], weights[1]
+        if not self.weights or self.weights[-1] != new:
+            self.weights.append(new)
+        if new <= old:
+            return
+        self._fenced(connection, f"a raise to {new}")
+        rollout = self._rollout_now()
+        if self._stopped_at is not None:
+            late = self._clock.monotonic() - self._stopped_at
+            self._check(
+                late <= RACE_SECONDS, f"I1 raised to {new}, {late:.3f} s after it was stopped"
+            )
+        status = rollout.get("status") or {}
+        allowed = _allowed_weight(rollout)
+        self._check(
+            new <= allowed,
+            f"I1 raised to {new}, step {status.get('currentStepIndex')} allows {allowed}",
+        )
+        self._pods_ready(status.get("currentPodHash", ""), f"I1 raised to {new}")
+
+    def _service(self, connection: Connection, before: Object, after: Object) -> None:
+        self._same("I7 only the hash in the selector", _unselected(before), _unselected(after))
+        if _selector(before) and _selector(before) != _selector(after):
+            self._fenced(connection, "a selector's move")
+
+    def _replica_set(
+        self, connection: Connection, before: Object | None, after: Object | None
+    ) -> None:
+        if before is None:
+            return
+        was, now = _replicas(before), _replicas(after) if after is not None else 0
+        if now >= was:
+            return
+        self._fenced(connection, "removing pods")
+        weights = _weights(self._last[ROUTE])
+        status = self._rollout_now().get("status") or {}
+        pod_hash = before["metadata"]["labels"][POD_TEMPLATE_HASH]
+        names = {
+            self._selected("web-stable"): weights[0],
+            self._selected("web-canary"): weights[1],
+        }
+        if now == 0 and status.get("stableRS"):
+            self._check(
+                not names.get(pod_hash),
+                f"I3 removed the pods of {pod_hash} at weight {names.get(pod_hash)}",
+            )
+
+    # What they share.
+
+    def _same(self, what: str, before: Any, after: Any) -> None:
+        self._check(before == after, f"{what}: {before} became {after}")
+
+    def _check(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.violations.append(f"{self._clock.monotonic():.3f} s: {what}")
+
+    def _fenced(self, connection: Connection, what: str) -> None:
+        _, at = self._confirmed.get(connection, ("", float("-inf")))
+        age = self._clock.monotonic() - at
+        self._check(age <= FENCE_SECONDS, f"I6 {what} without a fence ({age:.3f} s old)")
+
+    def _pods_ready(self, pod_hash: str, what: str) -> None:
+        for replica_set in self._store.peek_all("ReplicaSet"):
+            if replica_set["metadata"]["labels"].get(POD_TEMPLATE_HASH) == pod_hash:
+                available = (replica_set.get("status") or {}).get("availableReplicas") or 0
+                self._check(available > 0, f"{what} with no ready pods of {pod_hash}")
+                return
+        self._check(False, f"{what} without a ReplicaSet {pod_hash}")
+
+    def _selected(self, service: str) -> str:
+        found = self._store.peek("Service", KEY.namespace, service) or {}
+        return _selector(found)
+
+    def _rollout_now(self) -> Object:
+        return self._store.peek("Rollout", *KEY) or {"metadata": {}, "spec": {}}
+
+
+def _stopped(rollout: Object) -> bool:
+    status = rollout.get("status") or {}
+    return bool(status.get("abort")) or HOLDS in (rollout["metadata"].get("annotations") or {})
+
+
+def _allowed_weight(rollout: Object) -> int:
+    status = rollout.get("status") or {}
+    steps = rollout["spec"]["strategy"]["canary"].get("steps") or []
+    index = status.get("currentStepIndex")
+    if index is None or index >= len(steps):
+        return 100
+    return max((step.get("setWeight") or 0 for step in steps[: index + 1]), default=0)
+
+
+def _weights(route: Object) -> tuple[int, int]:
+    primary = next(item for item in route["spec"]["http"] if item.get("name") == "primary")
+    by_host = {item["destination"]["host"]: item.get("weight") or 0 for item in primary["route"]}
+    return by_host["web-stable"], by_host["web-canary"]
+
+
+def _unweighted(route: Object) -> Any:
+    plain = _content(route)
+    for item in plain["spec"]["http"]:
+        if item.get("name") == "primary":
+            for destination in item["route"]:
+                destination.pop("weight", None)
+    return plain
+
+
+def _unselected(service: Object) -> Any:
+    plain = _content(service)
+    (plain["spec"].get("selector") or {}).pop(POD_TEMPLATE_HASH, None)
+    (plain["metadata"].get("annotations") or {}).pop(
+        "argo-rollouts.argoproj.io/managed-by-rollouts", None
+    )
+    if not plain["metadata"].get("annotations"):
+        plain["metadata"].pop("annotations", None)
+    return plain
+
+
+def _content(obj: Object) -> Any:
+    plain = copy.deepcopy(obj)
+    for name in ("resourceVersion", "generation"):
+        plain["metadata"].pop(name, None)
+    return plain
+
+
+def _users(obj: Object) -> Any:
+    metadata = obj["metadata"]
+    kept = {
+        name: value
+        for name, value in (metadata.get("annotations") or {}).items()
+        if not name.startswith((PREFIX, "rollout.argoproj.io/"))
+    }
+    return metadata.get("labels"), kept
+
+
+def _selector(service: Object) -> str:
+    return str(((service.get("spec") or {}).get("selector") or {}).get(POD_TEMPLATE_HASH, ""))
+
+
+def _replicas(obj: Object) -> int:
+    return int((obj.get("spec") or {}).get("replicas") or 0)
+
+
+def _ref(obj: Object) -> Ref:
+    return Ref(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
