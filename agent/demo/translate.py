@@ -91,6 +91,16 @@ def clusters_of(service: Object) -> tuple[Cluster, ...]:
     )
 
 
+def share(service: Object, subset: str) -> int:
+    """The percent of calls that the first rule sends to a subset."""
+    items = service["spec"]["http"][0].get("route") or []
+    weights = {item["destination"].get("subset", ""): item.get("weight") or 0 for item in items}
+    if len(items) == 1:
+        return 100 if subset in weights else 0
+    total = sum(weights.values())
+    return round(100 * weights.get(subset, 0) / total) if total else 0
+
+
 def discovery_response(version: str, resources: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What Envoy reads from a watched file."""
     return {"version_info": version, "resources": list(resources)}
