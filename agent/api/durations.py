@@ -13,7 +13,7 @@ NANOSECONDS: Final = {
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,  # U+00B5, micro sign
-    "μs": 1_000,  # noqa: RUF001 - U+03BC, the Greek letter, is accepted as well
+    "μs": 1_000,  # U+03BC, the Greek letter
     "ms": 1_000_000,
     "s": 1_000_000_000,
     "m": 60 * 1_000_000_000,
