@@ -18,6 +18,7 @@ from agent.engine.abort import Aborts
 from agent.engine.act import Actor
 from agent.engine.announce import Relay, Subscriber
 from agent.engine.backoff import Backoff
+from agent.engine.commands import Commands, Request
 from agent.engine.crash_points import Reach, pass_by
 from agent.engine.exposure import view_of
 from agent.engine.fence import version_of
@@ -35,6 +36,7 @@ from agent.engine.quarantine import Quarantine
 from agent.engine.raising import LevelCheck, Raiser, no_alerts
 from agent.engine.records import Recorder
 from agent.engine.revision import event_data
+from agent.engine.swap import Swap
 from agent.engine.sweep import PERIOD_SECONDS, Sweep
 from agent.engine.timers import Timers
 from agent.engine.write import Writer
@@ -164,7 +166,9 @@ class RolloutEngine:
             reach=reach,
             timed=meter.aborted,
         )
-        self._intents = Intents(writer, objects, clock, reach=reach)
+        swap = Swap(writer, objects, reach)
+        self._intents = Intents(writer, objects, swap)
+        self._commands = Commands(objects, clock, swap)
         self._ownership.on_change(self._wake_all)
 
     # The life of the engine.
@@ -295,9 +299,8 @@ class RolloutEngine:
         """A person's or program's intent, as Argo's own tools would write it, by compare-and-swap."""
         if command == "abort":
             return await self.abort(key, cause)
-        outcome = await self._intents.command(
-            key, command, expect=expect, cause=cause, skip=skip, options=options or {}
-        )
+        request = Request(cause=cause, skip=skip, options=options or {})
+        outcome = await self._commands.command(key, command, request, expect)
         self._quarantine.release(key)
         if command == "retry" and outcome.result == "done":
             await self._check_again(key)
@@ -309,7 +312,7 @@ class RolloutEngine:
         """New images in the Rollout's template."""
         return self._acted(
             key,
-            await self._intents.set_images(
+            await self._commands.set_images(
                 key, images, expect_revision=expect_revision, cause=cause
             ),
         )

@@ -81,6 +81,10 @@ class Observer:
             policy=self.policy(rollout),
         )
 
+    def rollout(self, key: Key) -> Object | None:
+        """The Rollout as the cache shows it now."""
+        return self._objects.get(Ref("Rollout", *key))
+
     def typed(self, rollout: Object) -> Rollout | None:
         """The Rollout as a struct (cached by uid and resourceVersion); None when it cannot be read."""
         metadata = rollout["metadata"]

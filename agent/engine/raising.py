@@ -11,13 +11,14 @@ from typing import Final
 import structlog
 
 from agent.api.meta import Object, Ref
-from agent.api.names import FIRST_EXPOSED
+from agent.api.names import FIRST_EXPOSED, HOLDS, OVERRULED
 from agent.api.times import format_time_ms
 from agent.clock import Clock
 from agent.engine import outbox
 from agent.engine.crash_points import Reach
 from agent.engine.exposure import find_revision, view_of
 from agent.engine.fence import Fence, Superseded, Turn, version_of
+from agent.engine.intents import read_holds
 from agent.engine.observe import Observer
 from agent.engine.port import View
 from agent.engine.write import Writer
@@ -107,9 +108,18 @@ class Raiser:
                 after_seconds=error.retry_after_seconds or ALERT_RETRY_SECONDS,
             ) from error
         turn.check()
-        if not clear:
+        if not clear and not self._is_overruled(view, turn):
             raise Retry("an active alert stands against it", after_seconds=ALERT_RETRY_SECONDS)
         await self._note_exposure(turn, view)
+
+    def _is_overruled(self, view: View, turn: Turn) -> bool:
+        """Whether the alerts that fire set no hold because a person has promoted over them."""
+        new_set = find_revision(turn.observation.replica_sets, view.current_hash)
+        if not read_holds(new_set, OVERRULED):
+            return False
+        rollout = self._observer.rollout(turn.key) or {}
+        aborted = bool((rollout.get("status") or {}).get("abort"))
+        return not aborted and not read_holds(rollout, HOLDS)
 
     async def _note_exposure(self, turn: Turn, view: View) -> None:
         new_set = find_revision(turn.observation.replica_sets, view.current_hash)

@@ -2,15 +2,17 @@
 
 import builtins
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.api.meta import Object
 from agent.clock import Clock
 from agent.cluster.local.store import LocalCluster
 from agent.cluster.port import Kind, Listing, WatchEvent
 from agent.errors import Conflict, Unavailable
+
+T = TypeVar("T")
 
 
 class Crash(BaseException):
@@ -138,7 +140,9 @@ class Connection:
     async def aclose(self) -> None:
         """Nothing to close: the store outlives the process."""
 
-    async def _write(self, verb: str, kind: Kind, namespace: str, name: str, call: Any) -> Any:
+    async def _write(
+        self, verb: str, kind: Kind, namespace: str, name: str, call: Callable[[], Awaitable[T]]
+    ) -> T:
         await self._there()
         weather, draw = self._weather, self._rng.random
         if draw() < weather.unavailable:

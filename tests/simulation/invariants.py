@@ -8,13 +8,14 @@ from agent.api.names import HOLDS, POD_TEMPLATE_HASH, PREFIX
 from agent.clock import Clock
 from agent.cluster.local.store import LocalCluster
 from agent.cluster.port import Kind
+from agent.engine import outbox
 from tests.simulation.faults import Connection
-from tests.simulation.manifests import KEY, ROUTE
+from tests.simulation.manifests import KEY, ROLLOUT, ROUTE
 
 RACE_SECONDS = 0.5
 """A write that was under way when an abort or a hold was stored may still land this much later."""
-FENCE_SECONDS = 0.5
-"""Longest time between what a process read of the Rollout and the guarded write that relies on it."""
+FENCE_SECONDS = 0.05
+"""A guarded write may be under way this long after somebody else wrote the Rollout: two half latencies."""
 
 
 class Checker:
@@ -24,7 +25,12 @@ class Checker:
         self._store = store
         self._clock = clock
         self._last: dict[Ref, Object] = {}
-        self._confirmed: dict[Connection, tuple[str, float]] = {}
+        self._confirmed: dict[Connection, str] = {}
+        self._superseded: dict[str, float] = {}
+        self.stored: dict[str, str] = {}
+        """Every entry that ever stood in the outbox."""
+        self.published: set[str] = set()
+        """Ids that the bus has accepted."""
         self._stopped_at: float | None = None
         self._first_write = False
         self.violations: list[str] = []
@@ -43,14 +49,15 @@ class Checker:
 
     def foreign_write(self) -> None:
         """Somebody else wrote the Rollout: an abort of theirs counts from now."""
+        before = self._last[ROLLOUT]
+        self._superseded[str(before["metadata"]["resourceVersion"])] = self._clock.monotonic()
         self.remember()
         self._note_stop(self._rollout_now())
 
     def read(self, connection: Connection, kind: Kind, obj: Object) -> None:
         """A process read an object past its cache."""
         if kind.kind == "Rollout":
-            version = str(obj["metadata"]["resourceVersion"])
-            self._confirmed[connection] = (version, self._clock.monotonic())
+            self._confirmed[connection] = str(obj["metadata"]["resourceVersion"])
 
     def wrote(
         self, connection: Connection, verb: str, kind: Kind, namespace: str, name: str
@@ -76,7 +83,23 @@ class Checker:
         if before is not None:
             self._same("I7 the spec is the user's", before.get("spec"), after.get("spec"))
             self._same("I7 labels and annotations are the user's", _users(before), _users(after))
+            self._superseded[str(before["metadata"]["resourceVersion"])] = self._clock.monotonic()
+            self._outbox(before, after)
         self._note_stop(after)
+
+    def _outbox(self, before: Object, after: Object) -> None:
+        """Entries come with what they announce and leave after they were published."""
+        was, now = _entries(before), _entries(after)
+        for entry in now:
+            known = self.stored.setdefault(entry.id, entry.event)
+            self._check(known == entry.event, f"I5 the entry {entry.id} has changed")
+        left = {entry.id for entry in was} - {entry.id for entry in now}
+        lost = sorted(left - self.published)
+        self._check(not lost, f"I5 {lost} left the outbox before it was published")
+        old, new = before.get("status") or {}, after.get("status") or {}
+        if new.get("abort") and not old.get("abort"):
+            added = [entry.transition for entry in now if entry not in was]
+            self._check("aborted" in added, f"I5 an abort is stored with {added}")
 
     def _note_stop(self, rollout: Object) -> None:
         if not _stopped(rollout):
@@ -145,9 +168,12 @@ class Checker:
             self.violations.append(f"{self._clock.monotonic():.3f} s: {what}")
 
     def _fenced(self, connection: Connection, what: str) -> None:
-        _, at = self._confirmed.get(connection, ("", float("-inf")))
-        age = self._clock.monotonic() - at
-        self._check(age <= FENCE_SECONDS, f"I6 {what} without a fence ({age:.3f} s old)")
+        version = self._confirmed.get(connection, "")
+        now = self._clock.monotonic()
+        if version == str(self._rollout_now()["metadata"].get("resourceVersion")):
+            return
+        stale = now - self._superseded.get(version, float("-inf"))
+        self._check(stale <= FENCE_SECONDS, f"I6 {what} behind a fence lost {stale:.3f} s ago")
 
     def _pods_ready(self, pod_hash: str, what: str) -> None:
         for replica_set in self._store.peek_all("ReplicaSet"):
@@ -168,6 +194,10 @@ class Checker:
 def _stopped(rollout: Object) -> bool:
     status = rollout.get("status") or {}
     return bool(status.get("abort")) or HOLDS in (rollout["metadata"].get("annotations") or {})
+
+
+def _entries(rollout: Object) -> tuple[outbox.Entry, ...]:
+    return outbox.stored(rollout.get("status") or {})
 
 
 def _allowed_weight(rollout: Object) -> int:

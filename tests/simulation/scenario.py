@@ -83,6 +83,7 @@ async def eventful(seed: int) -> Result:
         seed,
         weather=rng.choice([CALM, STORMY, STORMY]),
         ready_seconds=rng.choice([0.2, 1.0, 3.0]),
+        replicas=rng.choice([1, 2]),
     )
     points = list(CRASH_POINTS)
     crash_at = [(rng.choice(points), rng.randint(1, 4)) for _ in range(rng.choice([0, 1, 2, 4]))]
@@ -116,7 +117,7 @@ async def set_image(world: World, image: str) -> None:
     path = "/spec/template/spec/containers/0/image"
     operations = [{"op": "replace", "path": path, "value": image}]
     await world.store.json_patch(KINDS["Rollout"], *KEY, operations)
-    world.checker.remember()
+    world.checker.foreign_write()
 
 
 def is_promoted(world: World) -> bool:
@@ -169,14 +170,14 @@ async def _back(world: World, _number: int) -> None:
 async def _scale(world: World, _number: int) -> None:
     body = {"spec": {"replicas": world.rng.choice([1, 3, 8])}}
     await world.store.merge_patch(KINDS["Rollout"], *KEY, body)
-    world.checker.remember()
+    world.checker.foreign_write()
 
 
 async def _foreign_annotation(world: World, number: int) -> None:
     body = {"metadata": {"annotations": {"example.com/touched": str(number)}}}
     for kind, name in (("Rollout", "web"), ("VirtualService", "web"), ("Service", "web-canary")):
         await world.store.merge_patch(KINDS[kind], KEY.namespace, name, body)
-    world.checker.remember()
+        world.checker.foreign_write()
 
 
 async def _gitops_resync(world: World, _number: int) -> None:
@@ -192,10 +193,18 @@ async def _death(world: World, _number: int) -> None:
     world.crash()
 
 
+async def _rebalance(world: World, _number: int) -> None:
+    """The rollout moves to the other process; for a while both believe that they own it."""
+    last = len(world.processes) - 1
+    world.rebalance(0, last)
+    await world.clock.sleep(world.rng.uniform(0, 3))
+    world.rebalance(last)
+
+
 Happening = Callable[[World, int], Any]
 HAPPENINGS: Final[tuple[Happening, ...]] = (
     _abort, _abort, _abort_as_cli, _hold, _another_image, _back, _scale, _foreign_annotation,
-    _gitops_resync, _death,
+    _gitops_resync, _death, _rebalance, _rebalance,
 )  # fmt: skip
 
 

@@ -3,14 +3,14 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from agent.api.meta import Object
+from agent.api.meta import Key, Object
 from agent.bus.port import Receive, Record
 from agent.clock import Clock, LoopClock
 from agent.cluster.cache import Cache
@@ -39,7 +39,14 @@ class SimulatedBus:
 
     durable = True
 
-    def __init__(self, clock: Clock, rng: random.Random, weather: Weather) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        rng: random.Random,
+        weather: Weather,
+        accepted: Callable[[str], None],
+    ) -> None:
+        self.accepted = accepted
         self._clock = clock
         self._rng = rng
         self._weather = weather
@@ -50,6 +57,7 @@ class SimulatedBus:
         if self._rng.random() < self._weather.unavailable:
             raise Unavailable("simulated: the bus does not answer")
         self.records.append(record)
+        self.accepted(msgspec.json.decode(record.value or b"")["id"])
         if self._rng.random() < self._weather.lost_answer:
             raise Unavailable("simulated: the acknowledgement was lost")
 
@@ -79,50 +87,68 @@ class SimulatedBus:
         return broken
 
 
-class Process:
-    """One process of the agent; it ends by `stop` or by its death."""
+class Shares:
+    """agent.engine.ownership.Ownership of one process; the world says who owns what."""
 
-    def __init__(
-        self,
-        world: "World",
-        *,
-        crash_at: tuple[str, int] | None,
-        level_check: LevelCheck,
-    ) -> None:
+    def __init__(self, world: "World", number: int) -> None:
+        self._world = world
+        self._number = number
+        self._callbacks: list[Callable[[], None]] = []
+
+    def owns(self, key: Key) -> bool:
+        """Whether this process drives, or (during a rebalance) believes that it does."""
+        return self._number in self._world.owners
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back after a rebalance."""
+        self._callbacks.append(callback)
+
+    def changed(self) -> None:
+        """A rebalance happened."""
+        for callback in self._callbacks:
+            callback()
+
+
+class Process:
+    """One process of the agent; it ends by its death."""
+
+    def __init__(self, world: "World", number: int, crash_at: tuple[str, int] | None) -> None:
+        self._world = world
         self._crash_at = crash_at
-        self._seen: Counter[str] = Counter()
-        self.reached = self._seen
-        clock = world.clock
+        self._killed = asyncio.Event()
+        self.reached: Counter[str] = Counter()
+        self.shares = Shares(world, number)
         self.connection = Connection(
             world.store,
-            clock,
+            world.clock,
             world.rng,
             world.weather,
             wrote=world.checker.wrote,
             read=world.checker.read,
         )
-        self.cache = Cache(self.connection, CACHED, clock)
+        self.cache = Cache(self.connection, CACHED, world.clock)
         self.engine = RolloutEngine(
             self.connection,
             self.cache,
-            clock,
+            world.clock,
             decide,
             ROUTERS,
             options=Options(policy=world.policy, seed=world.rng.randrange(1 << 30)),
             bus=world.bus,
-            level_check=level_check,
+            ownership=self.shares,
+            level_check=world.level_check,
             reach=self._reach,
         )
         self.cache.on_change(self.engine.changed)
 
     async def run(self) -> None:
-        """Live until stopped; raises Crash at the death."""
+        """Live; raises Crash at the death."""
         try:
             async with asyncio.TaskGroup() as group:
-                cache = group.create_task(self.cache.run())
+                group.create_task(self._die(), name="death")
+                group.create_task(self.cache.run(), name="cache")
                 await self.cache.synced.wait()
                 await self.engine.run()
-                cache.cancel()
         except BaseExceptionGroup as errors:
             self.connection.dead = True
             if errors.subgroup(lambda error: not isinstance(error, Crash | BaseExceptionGroup)):
@@ -132,16 +158,27 @@ class Process:
     def kill(self) -> None:
         """From now on nothing that this process does reaches the store."""
         self.connection.dead = True
+        self._killed.set()
+
+    async def _die(self) -> None:
+        await self._killed.wait()
+        raise Crash
 
     def _reach(self, point: str) -> None:
-        self._seen[point] += 1
-        if self.connection.dead or self._crash_at == (point, self._seen[point]):
+        self.reached[point] += 1
+        self._world.at(point)
+        if self.connection.dead or self._crash_at == (point, self.reached[point]):
             self.kill()
             raise Crash(point)
 
 
 class World:
-    """Store, pods, clock, bus and checker; and the process that runs now, if one does."""
+    """Store, pods, clock, bus and checker; and the processes that live now.
+
+    Args:
+        replicas: how many processes; the first one owns everything at the beginning.
+        level_check: what the processes ask before a raise.
+    """
 
     def __init__(
         self,
@@ -149,6 +186,7 @@ class World:
         *,
         weather: Weather = CALM,
         ready_seconds: float = 1.0,
+        replicas: int = 1,
         policy: Policy | None = None,
         level_check: LevelCheck = no_alerts,
     ) -> None:
@@ -159,11 +197,15 @@ class World:
         self.store = LocalCluster(self.clock)
         self.workloads = Workloads(self.store, self.clock, ready_seconds=ready_seconds)
         self.checker = Checker(self.store, self.clock)
-        self.bus = SimulatedBus(self.clock, self.rng, weather)
+        self.bus = SimulatedBus(self.clock, self.rng, weather, self.checker.published.add)
         self.level_check = level_check
         self.crashes = 0
         self.reached: Counter[str] = Counter()
-        self.process: Process | None = None
+        self.owners = {0}
+        self.processes: list[Process | None] = [None] * replicas
+        self.background: list[asyncio.Future[Any]] = []
+        self._at: dict[tuple[str, int], Callable[[], None]] = {}
+        self._reached: Counter[str] = Counter()
 
     async def apply(self, *objects: Object) -> None:
         """Create objects as their user."""
@@ -172,14 +214,19 @@ class World:
         self.checker.remember()
 
     @asynccontextmanager
-    async def alive(self, *crash_at: tuple[str, int]) -> Any:
+    async def alive(self, *crash_at: tuple[str, int]) -> AsyncIterator["World"]:
         """Pods and processes live inside the block; after each death a new process comes up.
 
-        The first process dies at the first of the crash points, its successor at the second, and so on.
+        The first process to start dies at the first of the crash points, the next to start at the second,
+        and so on.
         """
+        waiting = list(crash_at)
         tasks = [
             asyncio.create_task(self.workloads.run(), name="workloads"),
-            asyncio.create_task(self._supervise(list(crash_at)), name="supervisor"),
+            *(
+                asyncio.create_task(self._supervise(number, waiting), name=f"process {number}")
+                for number in range(len(self.processes))
+            ),
         ]
         try:
             yield self
@@ -191,35 +238,51 @@ class World:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _supervise(self, crash_at: list[tuple[str, int]]) -> None:
+    async def _supervise(self, number: int, crash_at: list[tuple[str, int]]) -> None:
         while True:
-            self.process = Process(
-                self,
-                crash_at=crash_at.pop(0) if crash_at else None,
-                level_check=self.level_check,
-            )
+            process = Process(self, number, crash_at.pop(0) if crash_at else None)
+            self.processes[number] = process
             try:
-                await self.process.run()
+                await process.run()
             except Crash:
                 self.crashes += 1
             finally:
-                self.reached += self.process.reached
-            self.process = None
+                self.reached += process.reached
+            self.processes[number] = None
             await self.clock.sleep(self.rng.uniform(0.1, 1.5))
 
     def crash(self) -> None:
-        """The process dies at its next request."""
-        if self.process is not None:
-            self.process.kill()
+        """One process dies."""
+        living = [process for process in self.processes if process is not None]
+        if living:
+            self.rng.choice(living).kill()
+
+    def rebalance(self, *owners: int) -> None:
+        """From now on these processes believe that they own everything."""
+        self.owners = set(owners)
+        for process in self.processes:
+            if process is not None:
+                process.shares.changed()
+
+    def when(self, point: str, time: int, happening: Callable[[], None]) -> None:
+        """Do this when any process reaches a point for the n-th time, before it goes on."""
+        self._at[point, time] = happening
+
+    def at(self, point: str) -> None:
+        """A process is at this point."""
+        self._reached[point] += 1
+        happening = self._at.pop((point, self._reached[point]), None)
+        if happening is not None:
+            happening()
 
     async def deliver(self, ask: Callable[[RolloutEngine], Awaitable[Any]]) -> Any:
-        """Hand an event to the process, again and again until one has acknowledged it."""
+        """Hand an event to some process, again and again until one has acknowledged it."""
         while True:
-            process = self.process
+            process = self.rng.choice(self.processes)
             if process is not None and process.cache.synced.is_set():
                 try:
                     return await ask(process.engine)
-                except SerinusError:
+                except (SerinusError, Crash):
                     pass
                 except asyncio.CancelledError:
                     task = asyncio.current_task()

@@ -1,0 +1,199 @@
+"""Commands of people and programs, written as Argo's own tools would write them.
+
+They are carried out only if the rollout is still what their sender saw.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from agent.api.decode import read
+from agent.api.meta import Key, Object, Ref
+from agent.api.rollout import Rollout
+from agent.api.times import format_time
+from agent.clock import Clock
+from agent.engine.intents import forgetting, overruling
+from agent.engine.observe import Objects
+from agent.engine.port import Outcome
+from agent.engine.revision import revision_number
+from agent.engine.swap import Change, Swap
+from agent.errors import Refused
+from agent.events.catalogue import Cause, Command, Expect
+from agent.rollout import operator, replica_sets
+
+log = structlog.get_logger(__name__)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked: see agent.engine.port.Engine.command."""
+
+    cause: Cause
+    skip: bool = False
+    options: dict[str, Any] = {}
+
+
+Make = Callable[[Object, Rollout, Request], Change | Outcome]
+"""Makes the change of one command. Raises Refused."""
+
+
+class Commands:
+    """Carries out commands. Raises Unavailable when one could not be stored."""
+
+    def __init__(self, objects: Objects, clock: Clock, swap: Swap) -> None:
+        self._objects = objects
+        self._clock = clock
+        self._swap = swap
+        self._makers: dict[str, Make] = {
+            "promote": self._promote,
+            "promote-full": self._promote_full,
+            "resume": self._resume,
+            "retry": self._retry,
+            "pause": self._pause,
+            "restart": self._restart,
+            "undo": self._undo,
+        }
+
+    async def command(
+        self, key: Key, command: Command, request: Request, expect: Expect | None
+    ) -> Outcome:
+        """Any command but `abort`, which has its own path."""
+        make = self._makers[command]
+
+        def build(rollout: Object) -> Change | Outcome:
+            self._check(rollout, expect)
+            return make(rollout, read(Rollout, rollout), request)
+
+        outcome = await self._swap(key, build)
+        log.info(
+            "rollout.command",
+            rollout=str(key),
+            command=command,
+            actor=request.cause.actor,
+            outcome=outcome.result,
+            message=outcome.message,
+        )
+        return outcome
+
+    async def set_images(
+        self, key: Key, images: dict[str, str], *, expect_revision: str, cause: Cause
+    ) -> Outcome:
+        """Put images (by container name) into the template, wherever it is."""
+
+        def build(rollout: Object) -> Change | Outcome:
+            self._check(rollout, Expect(revision=expect_revision))
+            typed, workload = self._with_template(rollout)
+            return _change(operator.set_images(typed, images), workload)
+
+        outcome = await self._swap(key, build)
+        if outcome.result == "done":
+            log.info("rollout.images_set", rollout=str(key), images=images, actor=cause.actor)
+        return outcome
+
+    # One command each.
+
+    def _promote(self, rollout: Object, typed: Rollout, request: Request) -> Change | Outcome:
+        before, off = overruling(self._objects, rollout, request.cause.actor)
+        intent = operator.promote(typed)
+        if intent.skips_step and not request.skip:
+            if not off:
+                return Outcome(
+                    result="refused",
+                    message="nothing is paused; to skip the current step ask for it (skip: true)",
+                )
+            intent = operator.resume(typed)
+        return _change(intent, None, before=before, also=off)
+
+    def _resume(self, rollout: Object, typed: Rollout, request: Request) -> Change | Outcome:
+        before, off = overruling(self._objects, rollout, request.cause.actor)
+        return _change(operator.resume(typed), None, before=before, also=off)
+
+    def _promote_full(self, rollout: Object, typed: Rollout, request: Request) -> Change | Outcome:
+        if typed.status.abort:
+            raise Refused("it is aborted: retry it first")
+        before, off = overruling(self._objects, rollout, request.cause.actor)
+        return _change(operator.promote_full(typed), None, before=before, also=off)
+
+    def _retry(self, rollout: Object, typed: Rollout, _request: Request) -> Change | Outcome:
+        if not typed.status.abort:
+            return Outcome(result="unchanged", message="it is not aborted")
+        return _change(operator.RETRY, None, before=forgetting(self._objects, rollout))
+
+    def _pause(self, _rollout: Object, typed: Rollout, _request: Request) -> Change | Outcome:
+        if typed.spec.paused:
+            return Outcome(result="unchanged", message="it is paused already")
+        return _change(operator.PAUSE, None)
+
+    def _restart(self, _rollout: Object, _typed: Rollout, request: Request) -> Change | Outcome:
+        at = request.options.get("restartAt") or format_time(self._clock.now())
+        return _change(operator.restart(str(at)), None)
+
+    def _undo(self, rollout: Object, _typed: Rollout, request: Request) -> Change | Outcome:
+        text = str(request.options.get("toRevision") or "0")
+        if not text.isdecimal():
+            raise Refused(f"{text!r} is not the number of a revision", field="toRevision")
+        typed, workload = self._with_template(rollout)
+        return _change(operator.undo(typed, self._sets(rollout), int(text)), workload)
+
+    # What they share.
+
+    def _sets(self, rollout: Object) -> tuple[replica_sets.ReplicaSetView, ...]:
+        owned = self._objects.owned("ReplicaSet", str(rollout["metadata"].get("uid", "")))
+        return tuple(replica_sets.view(item) for item in owned)
+
+    def _with_template(self, rollout: Object) -> tuple[Rollout, Object | None]:
+        """The Rollout with its template resolved, and the workload that holds the template.
+
+        Raises Refused when the workload is not known here.
+        """
+        typed = read(Rollout, rollout)
+        reference = typed.spec.workload_ref
+        if reference is None:
+            return typed, None
+        place = Ref(reference.kind, Key.of(rollout).namespace, reference.name)
+        workload = self._objects.get(place)
+        if workload is None:
+            raise Refused(
+                f"{place} is not known: change its template there", field="spec.workloadRef"
+            )
+        template = (workload.get("spec") or {}).get("template")
+        spec = msgspec.structs.replace(typed.spec, template=template)
+        return msgspec.structs.replace(typed, spec=spec), workload
+
+    def _check(self, rollout: Object, expect: Expect | None) -> None:
+        """Raises Refused when the rollout is not what the sender saw."""
+        if expect is None:
+            return
+        status = rollout.get("status") or {}
+        owned = self._objects.owned("ReplicaSet", str(rollout["metadata"].get("uid", "")))
+        revision = revision_number(rollout, tuple(owned))
+        if expect.revision and expect.revision != revision:
+            raise Refused(f"expected {expect.revision}, it is {revision}", field="revision")
+        index = status.get("currentStepIndex")
+        if expect.step_index is not None and expect.step_index != index:
+            raise Refused(f"expected {expect.step_index}, it is {index}", field="stepIndex")
+        started = [item.get("startTime") for item in status.get("pauseConditions") or ()]
+        if expect.pause_start_time and expect.pause_start_time not in started:
+            raise Refused(
+                f"the pause that started at {expect.pause_start_time} is over",
+                field="pauseStartTime",
+            )
+
+
+def _change(
+    intent: operator.Intent,
+    workload: Object | None,
+    *,
+    before: tuple[tuple[Ref, dict[str, Any]], ...] = (),
+    also: tuple[operator.Patch, ...] = (),
+) -> Change | Outcome:
+    patches = (*also, *intent.patches)
+    if not patches and not intent.operations:
+        return Outcome(result="unchanged", message=intent.message)
+    return Change(
+        before=before,
+        patches=patches,
+        operations=intent.operations,
+        target=workload if intent.on_workload else None,
+    )

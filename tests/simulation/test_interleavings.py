@@ -1,0 +1,140 @@
+"""The interleavings that the abort path was designed against, one by one.
+
+The worst one: a pass has read the Rollout, finds no abort, and sends its raise; the abort is stored in between.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from agent.cluster.port import KINDS
+from tests.simulation.manifests import KEY, namespace, rollout, service, virtual_service
+from tests.simulation.scenario import alert, is_promoted, set_image
+from tests.simulation.virtual import run
+from tests.simulation.world import World
+
+STEPS: list[dict[str, Any]] = [
+    {"setWeight": 20}, {"pause": {"duration": 2}}, {"setWeight": 60}, {"pause": {"duration": 2}},
+    {"setWeight": 90}, {"pause": {}},
+]  # fmt: skip
+
+
+def at_once(write: Coroutine[Any, Any, Any]) -> None:
+    """Carry out a write to the store without giving anybody else a turn."""
+    try:
+        write.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the store waited")
+
+
+def abort_as_cli(world: World) -> None:
+    """`kubectl argo rollouts abort`, stored at this very moment."""
+    body = {"status": {"abort": True}}
+    at_once(world.store.merge_patch(KINDS["Rollout"], *KEY, body, status=True))
+    world.checker.foreign_write()
+
+
+def another_revision(world: World) -> None:
+    """A push of another image, stored at this very moment."""
+    at_once(set_image(world, "web:3"))
+
+
+def abort_at(number: int) -> Callable[[World], None]:
+    """An alert reaches the process of that number at this moment; its abort runs side by side."""
+
+    def happen(world: World) -> None:
+        process = world.processes[number]
+        assert process is not None
+        world.background.append(asyncio.ensure_future(process.engine.abort(KEY, alert("Down"))))
+
+    return happen
+
+
+async def play(
+    point: str,
+    time: int,
+    happening: Callable[[World], None],
+    *,
+    crash_at: tuple[tuple[str, int], ...] = (),
+) -> tuple[World, float]:
+    """Bring a canary on its way and let something happen at a point; seconds until weight 0 was stored."""
+    world = World(7, replicas=2)
+    await world.apply(
+        namespace(), service("web-stable"), service("web-canary"), virtual_service(),
+        rollout(STEPS, replicas=5),
+    )  # fmt: skip
+    happened: list[float] = []
+
+    def happen() -> None:
+        happened.append(world.clock.monotonic())
+        happening(world)
+
+    world.when(point, time, happen)
+    async with world.alive(*crash_at):
+        await world.until(lambda: is_promoted(world), within=60, what="the first version")
+        await set_image(world, "web:2")
+        await world.until(lambda: bool(happened), within=60, what=f"{point} is reached")
+        await world.clock.sleep(0.0)
+        await world.until(
+            lambda: world.weight() == 0 and _is_over(world), within=10, what="weight 0"
+        )
+        took = world.clock.monotonic() - happened[0]
+        await world.clock.sleep(30)
+        assert world.weight() == 0 or not world.status().get("abort")
+    await asyncio.gather(*world.background, return_exceptions=True)
+    return world, took
+
+
+def _is_over(world: World) -> bool:
+    return bool(world.status().get("abort")) or world.checker.weights[-1:] == [0]
+
+
+@pytest.mark.parametrize(
+    "happening",
+    [abort_as_cli, abort_at(1)],
+    ids=["stored by a command line", "stored by another replica"],
+)
+@pytest.mark.parametrize("time", [2, 3])
+def test_an_abort_between_a_pass_s_read_and_its_raise(
+    happening: Callable[[World], None], time: int
+) -> None:
+    """I2: the raise lands after the abort and is taken back in the same act."""
+    world, took = run(play("before-raise", time, happening))
+    assert world.violations() == []
+    assert world.checker.weights[-1] == 0
+    assert took < 0.3
+
+
+def test_the_raise_of_a_pass_that_dies_behind_an_abort_is_taken_back_by_its_successor() -> None:
+    world, took = run(play("before-raise", 2, abort_as_cli, crash_at=(("after-raise", 2),)))
+    assert world.violations() == []
+    assert world.crashes == 1
+    assert world.checker.weights == [20, 60, 0]
+    assert took < 3
+
+
+def test_the_same_process_aborts_while_its_own_pass_raises() -> None:
+    """The epoch ends: the running pass sends nothing more, and what it sent is taken back."""
+    world, took = run(play("before-raise", 2, abort_at(0)))
+    assert world.violations() == []
+    assert world.checker.weights[-1] == 0
+    assert took < 0.3
+
+
+@pytest.mark.parametrize("point", ["after-fence", "after-raise", "after-routes-up"])
+def test_an_abort_at_any_other_moment_of_a_raising_pass(point: str) -> None:
+    world, took = run(play(point, 8 if point == "after-fence" else 2, abort_at(1)))
+    assert world.violations() == []
+    assert world.checker.weights[-1] == 0
+    assert took < 0.3
+
+
+def test_another_revision_between_a_pass_s_read_and_its_raise() -> None:
+    """I1: the weight that was raised for the version before is back before anything else is raised."""
+    world, _ = run(play("before-raise", 2, another_revision))
+    assert world.violations() == []
+    first_raise = world.checker.weights.index(60)
+    assert world.checker.weights[first_raise + 1] in (0, 20)
