@@ -5,11 +5,12 @@ from typing import Any
 from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
-from agent.api.rollout import Rollout, WeightDestination
+from agent.api.rollout import Rollout, SetHeaderRoute, SetMirrorRoute, WeightDestination
 from agent.traffic.istio import Istio
 from agent.traffic.istio_destinations import services
+from agent.traffic.istio_managed import plan_header_route, plan_mirror_route, plan_removal
 from agent.traffic.istio_subsets import switch_delay
-from agent.traffic.types import Desired
+from agent.traffic.types import Desired, RoutePlan
 
 Case = dict[str, Any]
 ROUTER = Istio()
@@ -55,6 +56,14 @@ class Play:
             error = switch_delay(self.rollout, self._available(), **hashes) or self._settle(
                 self._desired(action, canary_hash=hashes["canary"], stable_hash=hashes["stable"])
             )
+        elif action["do"] == "setHeaderRoute":
+            step = read(SetHeaderRoute, action["setHeaderRoute"])
+            return self._carry(plan_header_route(self.rollout, self.objects, step))
+        elif action["do"] == "setMirrorRoute":
+            mirror = read(SetMirrorRoute, action["setMirrorRoute"])
+            return self._carry(plan_mirror_route(self.rollout, self.objects, mirror))
+        elif action["do"] == "removeManagedRoutes":
+            return self._carry(plan_removal(self.rollout, self.objects))
         else:
             raise ValueError(f"unknown action {action['do']!r}")
         if not error:
@@ -66,7 +75,9 @@ class Play:
         return Desired(additional=extra, **wanted)
 
     def _settle(self, desired: Desired) -> str:
-        plan = ROUTER.plan(self.rollout, self.objects, desired)
+        return self._carry(ROUTER.plan(self.rollout, self.objects, desired))
+
+    def _carry(self, plan: RoutePlan) -> str:
         for change in plan.changes:
             self.objects[change.ref] = change.after
         return plan.refusal.detail if plan.refusal else ""

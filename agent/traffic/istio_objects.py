@@ -1,0 +1,111 @@
+"""The Istio objects of a rollout: where they are, and a change of one of them."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from agent.api.meta import Object, Ref
+from agent.api.rollout import IstioTrafficRouting, IstioVirtualService, Rollout
+from agent.errors import Refused
+from agent.traffic.istio_destinations import Roles, roles_of
+from agent.traffic.istio_names import is_ambiguous, istio_of, resolve
+from agent.traffic.json_patch import Operation, apply, check, pointer
+from agent.traffic.types import RouteChange, RouteObjects
+
+FIELD = "spec.strategy.canary.trafficRouting.istio"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One VirtualService of the rollout: as configured, and where it is."""
+
+    settings: IstioVirtualService
+    ref: Ref
+    field: str
+
+
+def managed_names(rollout: Rollout) -> tuple[str, ...]:
+    """Names of routes that the rollout may create, top to bottom."""
+    canary = rollout.spec.strategy.canary
+    routing = canary.traffic_routing if canary else None
+    return tuple(item.name for item in (routing.managed_routes if routing else None) or ())
+
+
+def configured(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[Route, ...]:
+    """The VirtualServices in the manifest's order; those without a name are left out."""
+    single = [istio.virtual_service] if istio.virtual_service else []
+    listed = istio.virtual_services or []
+    field = f"{FIELD}.virtualService.name" if single else f"{FIELD}.virtualServices.name"
+    routes = []
+    for settings in (*single, *listed):
+        if settings.name:
+            ref = Ref("VirtualService", *resolve(settings.name, rollout.metadata.namespace))
+            routes.append(Route(settings, ref, field))
+    return tuple(routes)
+
+
+def routes_of(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[Route, ...]:
+    """Refused unless exactly one form is used and no VirtualService is named twice."""
+    if is_ambiguous(istio):
+        raise Refused("either VirtualService or VirtualServices must be configured", field=FIELD)
+    routes = configured(rollout, istio)
+    refs = [route.ref for route in routes]
+    for route in routes:
+        if refs.count(route.ref) > 1:
+            raise Refused(
+                f"{route.ref} is named twice: name it once, with all its routes", field=route.field
+            )
+    return routes
+
+
+def rule_ref(rollout: Rollout, istio: IstioTrafficRouting) -> Ref | None:
+    """The DestinationRule; it is always in the rollout's own namespace."""
+    rule = istio.destination_rule
+    if rule is None or not rule.name:
+        return None
+    return Ref("DestinationRule", rollout.metadata.namespace, rule.name)
+
+
+def observed_roles(rollout: Rollout, objects: RouteObjects, wanted: tuple[str, ...] = ()) -> Roles:
+    """The rollout's roles, with the host of its DestinationRule where that was observed."""
+    istio = istio_of(rollout)
+    ref = rule_ref(rollout, istio) if istio else None
+    return roles_of(rollout, objects.get(ref) if ref else None, wanted)
+
+
+_PLURAL: Mapping[str, str] = {
+    "VirtualService": "virtualservices",
+    "DestinationRule": "destinationrules",
+}
+
+
+def observed(objects: RouteObjects, ref: Ref) -> Object:
+    """The object; Refused, in the API server's words, when it is not there."""
+    found = objects.get(ref)
+    if found is None:
+        raise Refused(f'{_PLURAL[ref.kind]}.networking.istio.io "{ref.name}" not found')
+    return found
+
+
+def change_of(
+    ref: Ref,
+    before: Object,
+    patch: tuple[Operation, ...],
+    direction: Literal["lower", "raise", "repoint"],
+    reason: str,
+) -> RouteChange:
+    """The change of one object; what it will be is computed by the patch itself."""
+    return RouteChange(
+        ref=ref,
+        direction=direction,
+        before=before,
+        after=apply(before, patch),
+        patch=patch,
+        reason=reason,
+    )
+
+
+def unchanged_since_read(service: Object) -> list[Operation]:
+    """A raise happens only on the very object that was judged; a lower must not fail over trifles."""
+    version = (service.get("metadata") or {}).get("resourceVersion")
+    return [check(pointer("metadata", "resourceVersion"), version)] if version else []
