@@ -9,7 +9,7 @@ from agent.api.meta import Object, Ref
 from agent.api.rollout import IstioTrafficRouting, IstioVirtualService, Rollout
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Roles, roles_of
-from agent.traffic.istio_names import is_ambiguous, istio_of, resolve
+from agent.traffic.istio_names import istio_of, resolve
 from agent.traffic.json_patch import Operation, apply, check, pointer
 from agent.traffic.types import RouteChange, RouteObjects
 
@@ -46,7 +46,7 @@ def configured(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[Route, ...
 
 def routes_of(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[Route, ...]:
     """Refused unless exactly one form is used and no VirtualService is named twice."""
-    if is_ambiguous(istio):
+    if (istio.virtual_service is None) == (not istio.virtual_services):
         raise Refused("either VirtualService or VirtualServices must be configured", field=FIELD)
     routes = configured(rollout, istio)
     refs = [route.ref for route in routes]
