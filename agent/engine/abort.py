@@ -21,16 +21,16 @@ from agent.api.names import PROGRESSING
 from agent.api.times import format_time, format_time_ms
 from agent.clock import Clock
 from agent.engine.crash_points import Reach
-from agent.engine.fence import version_of
 from agent.engine.observe import Objects, Observer
 from agent.engine.outlet import Outlet
 from agent.engine.port import Outcome
+from agent.engine.records import TakeRecords
 from agent.engine.revision import event_data, revision_number
 from agent.engine.rollback import Rollback, Taken
-from agent.engine.write import Writer
+from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, NotFound, SerinusError, Unavailable
 from agent.events.catalogue import Cause, Timings, Transition, Weights
-from agent.rollout.types import Announcement
+from agent.rollout.types import Announcement, Record
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,7 @@ class Aborts:
     suspended: Callable[[Key], AbstractContextManager[None]]
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     outlet: Outlet | None
+    recorder: TakeRecords
     reach: Reach
     timed: Callable[[float], None] = lambda _seconds: None
     _active: dict[Key, asyncio.Future[Outcome]] = field(default_factory=dict, init=False)
@@ -164,9 +165,9 @@ class _Run:
                 seconds=(at - self._decided_at).total_seconds(),
             )
         if taken.done:
-            await self._record("rolledback", at, taken, announce=announce)
+            await self._record(("weight", "rolledback"), at, taken, announce=announce)
         elif taken.shelter:
-            await self._record("degraded", at, taken, announce=announce)
+            await self._record(("degraded",), at, taken, announce=announce)
         path.reach("abort-after-record")
 
     async def _swap(self, rollout: Object) -> None:
@@ -189,28 +190,35 @@ class _Run:
             patch["conditions"] = path.outlet.conditions(
                 self._key, rollout, {**status, **patch}, (data,), now
             )
-        await path.writer.status(self._key, patch, version_of(rollout), urgent=True)
+        answer = await path.writer.status(self._key, patch, version_of(rollout), urgent=True)
+        path.recorder(answer, (Record(reason=REASON, message=text, type="Warning"),))
 
     async def _record(
-        self, transition: Transition, at: datetime, taken: Taken, *, announce: bool
+        self,
+        transitions: tuple[Transition, ...],
+        at: datetime,
+        taken: Taken,
+        *,
+        announce: bool,
     ) -> None:
-        """Store the fact with its announcement, unless somebody else has done so."""
+        """Store the fact with its announcements, unless somebody else has done so."""
         path = self._path
         for _ in range(TRIES):
             rollout = path.objects.get(self._ref)
             status = (rollout or {}).get("status") or {}
             if rollout is None or not status.get("abort"):
                 return
-            if transition == "rolledback" and not weight_in(status):
+            if taken.done and not weight_in(status):
                 return
             patch: dict[str, Any] = {}
-            if transition == "rolledback":
+            if taken.done:
                 patch["canary"] = {"weights": _weights_down(status)}
             if path.outlet is not None and announce:
-                data = self._announcement(transition, status, rollout, at, taken)
-                patch["conditions"] = path.outlet.conditions(
-                    self._key, rollout, status, (data,), at
+                said = tuple(
+                    self._announcement(transition, status, rollout, at, taken)
+                    for transition in transitions
                 )
+                patch["conditions"] = path.outlet.conditions(self._key, rollout, status, said, at)
             if not patch:
                 return
             try:
@@ -230,7 +238,7 @@ class _Run:
         owned = self._path.objects.owned("ReplicaSet", str(rollout["metadata"].get("uid", "")))
         data = event_data({**rollout, "status": status}, tuple(owned))
         cause, weight = self._cause, self._weight_before
-        after = weight if transition != "rolledback" else 0
+        after = 0 if taken is not None and taken.done else weight
         return Announcement(
             transition=transition,
             data=msgspec.structs.replace(

@@ -6,10 +6,11 @@ weight, moves a selector or removes a pod. A failed write ends the pass; the nex
 true then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from agent.api.meta import Key, Object
@@ -17,17 +18,15 @@ from agent.api.names import OUTBOX_CONDITION
 from agent.clock import Clock
 from agent.engine import outbox
 from agent.engine.crash_points import Reach
-from agent.engine.fence import Fence, Turn, version_of
+from agent.engine.fence import Fence, Turn
 from agent.engine.outlet import Outlet
 from agent.engine.pruned import Pruned, merge_diff
 from agent.engine.raising import Raiser
-from agent.engine.write import Writer
-from agent.rollout.types import Announcement, Record, Stage, Write
+from agent.engine.records import TakeRecords
+from agent.engine.write import Writer, version_of
+from agent.rollout.types import Announcement, Stage, Write
 
 log = structlog.get_logger(__name__)
-
-Recorder = Callable[[Object, Sequence[Record]], None]
-"""Takes core Events to be written later, best effort; never waits."""
 
 _REACH_AFTER: Final = {
     Stage.PODS_UP: "after-pods-up",
@@ -51,7 +50,7 @@ class Actor:
         raiser: Raiser,
         pruned: Pruned,
         clock: Clock,
-        recorder: Recorder,
+        recorder: TakeRecords,
         *,
         outlet: Outlet | None,
         reach: Reach,
@@ -71,7 +70,7 @@ class Actor:
         did not go through.
         """
         staged = _by_stage(turn.decision.writes)
-        wrote = await self._send(turn, staged.get(Stage.ROUTES_DOWN, ()))
+        wrote = await self._send(turn, staged.get(Stage.ROUTES_DOWN, ()), None)
         if wrote:
             self._reach("before-fence")
         lowered_at = self._clock.now() if wrote else None
@@ -101,17 +100,24 @@ class Actor:
             else:
                 if any(write.guarded for write in writes):
                     await fence.hold(turn)
-                done = await self._send(turn, writes)
+                done = await self._send(turn, writes, fence)
             sent = sent or done
             if done and stage in _REACH_AFTER:
                 self._reach(_REACH_AFTER[stage])
         return raised_at, sent
 
-    async def _send(self, turn: Turn, writes: Sequence[Write]) -> bool:
+    async def _send(self, turn: Turn, writes: Sequence[Write], fence: Fence | None) -> bool:
         sent = False
         for write in writes:
             turn.check()
-            sent = await self._writer.send(write) or sent
+            if fence is not None and write.ref == fence.ref and write.verb == "merge":
+                # Ours to the Rollout itself: by compare-and-swap as well, and the fence moves along.
+                answer = await self._writer.send(_conditional(write, fence))
+                if answer is not None:
+                    fence.moved(answer)
+            else:
+                answer = await self._writer.send(write)
+            sent = sent or answer is not None
         return sent
 
     async def _fence(self, turn: Turn) -> Fence:
@@ -163,6 +169,14 @@ class Actor:
         if self._outlet is None:
             return _conditions(status)
         return self._outlet.conditions(key, observed, status, announce, self._clock.now())
+
+
+def _conditional(write: Write, fence: Fence) -> Write:
+    metadata = {
+        **(write.body.get("metadata") or {}),
+        "resourceVersion": fence.resource_version,
+    }
+    return msgspec.structs.replace(write, body={**write.body, "metadata": metadata})
 
 
 def _by_stage(writes: Sequence[Write]) -> dict[Stage, list[Write]]:

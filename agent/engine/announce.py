@@ -15,11 +15,10 @@ from agent.clock import Clock
 from agent.engine import outbox
 from agent.engine.backoff import Backoff
 from agent.engine.crash_points import Reach
-from agent.engine.fence import version_of
 from agent.engine.lane import Epoch, Lanes
 from agent.engine.observe import Objects
 from agent.engine.outlet import Outlet
-from agent.engine.write import Writer
+from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, SerinusError
 
 log = structlog.get_logger(__name__)

@@ -21,7 +21,6 @@ from agent.engine.backoff import Backoff
 from agent.engine.commands import Commands, Request
 from agent.engine.crash_points import Reach, pass_by
 from agent.engine.exposure import view_of
-from agent.engine.fence import version_of
 from agent.engine.intents import Intents
 from agent.engine.interest import Interest
 from agent.engine.lane import Epoch, Lanes
@@ -39,7 +38,7 @@ from agent.engine.revision import event_data
 from agent.engine.swap import Swap
 from agent.engine.sweep import PERIOD_SECONDS, Sweep
 from agent.engine.timers import Timers
-from agent.engine.write import Writer
+from agent.engine.write import Writer, version_of
 from agent.errors import SerinusError, Unavailable
 from agent.events.catalogue import Cause, Command, Deployment, Expect
 from agent.rollout.types import Announcement, Policy
@@ -163,6 +162,7 @@ class RolloutEngine:
             suspended=self._lanes.suspended,
             spawn=self._spawn_abort,
             outlet=self._outlet,
+            recorder=self._recorder.record,
             reach=reach,
             timed=meter.aborted,
         )

@@ -4,7 +4,7 @@ import msgspec
 
 from agent.api.meta import Key, Object, Ref
 from agent.engine.lane import Epoch
-from agent.engine.write import Writer
+from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, NotFound
 from agent.rollout.types import Decision, Observation
 
@@ -41,8 +41,13 @@ class Fence:
         """The version that the Rollout must still have."""
         return version_of(self.rollout)
 
+    @property
+    def ref(self) -> Ref:
+        """The Rollout."""
+        return Ref("Rollout", *Key.of(self.rollout))
+
     def moved(self, rollout: Object) -> None:
-        """This pass wrote the Rollout once more."""
+        """This pass wrote the Rollout once more, by compare-and-swap."""
         self.rollout = rollout
 
     async def hold(self, turn: Turn) -> None:
@@ -67,8 +72,3 @@ class Fence:
         if version_of(live) != self.resource_version:
             raise Conflict(f"{turn.key} changed since it was observed")
         return live
-
-
-def version_of(obj: Object) -> str:
-    """The object's resourceVersion."""
-    return str(obj["metadata"].get("resourceVersion", ""))

@@ -17,11 +17,11 @@ from agent.clock import Clock
 from agent.engine import outbox
 from agent.engine.crash_points import Reach
 from agent.engine.exposure import find_revision, view_of
-from agent.engine.fence import Fence, Superseded, Turn, version_of
+from agent.engine.fence import Fence, Superseded, Turn
 from agent.engine.intents import read_holds
 from agent.engine.observe import Observer
 from agent.engine.port import View
-from agent.engine.write import Writer
+from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, NotFound, Refused, Retry, Unavailable
 from agent.rollout.types import Write
 from agent.traffic.types import Desired, Router
@@ -79,7 +79,7 @@ class Raiser:
                 turn.check()
                 if sent:
                     self._reach("between-raises")
-                sent = await self._writer.send(write) or sent
+                sent = await self._writer.send(write) is not None or sent
         except (Conflict, Superseded):
             if sent:
                 await self._take_back(turn, "a route of several could not be raised", None)

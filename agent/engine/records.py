@@ -18,6 +18,9 @@ from agent.rollout.types import Record
 
 log = structlog.get_logger(__name__)
 
+TakeRecords = Callable[[Object, Sequence[Record]], None]
+"""Takes core Events about a Rollout, to be written later; never waits."""
+
 LINES: Final = 4
 """Events of one rollout go down one line, so their order stays."""
 MAX_WAITING: Final = 2000

@@ -13,10 +13,9 @@ from agent.api.meta import Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
 from agent.api.rollout import Rollout
 from agent.engine.exposure import find_revision
-from agent.engine.fence import version_of
 from agent.engine.observe import Objects, Observer
 from agent.engine.raising import lower
-from agent.engine.write import Writer
+from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Retry
 from agent.traffic.types import Router
 

@@ -7,10 +7,9 @@ import msgspec
 
 from agent.api.meta import Key, Object, Ref
 from agent.engine.crash_points import Reach
-from agent.engine.fence import version_of
 from agent.engine.observe import Objects
 from agent.engine.port import Outcome
-from agent.engine.write import Writer
+from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unavailable
 from agent.rollout.operator import Patch
 

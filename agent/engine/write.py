@@ -53,29 +53,28 @@ class Writer:
         self._objects.observe_write(obj)
         return obj
 
-    async def send(self, write: Write) -> bool:
-        """Carry out a planned write; whether anything was sent.
+    async def send(self, write: Write) -> Object | None:
+        """Carry out a planned write; the object afterwards ({} when deleted), None when nothing was sent.
 
         A write that the server answered without changing anything is not sent again until its object
         changes. Raises Conflict for every lost race, and what the cluster port raises otherwise.
         """
         before = self._objects.get(write.ref) if write.verb in ("merge", "json") else None
-        version = str(before["metadata"].get("resourceVersion", "")) if before else ""
-        body = b""
-        if version:
-            body = msgspec.json.encode(write.body)
-            if self._void.get(write.ref) == (version, body):
-                return False
+        version = version_of(before) if before else ""
+        body = msgspec.json.encode(write.body) if version else b""
+        if version and self._void.get(write.ref) == (version, body):
+            return None
         answer = await self._timed(
             write.ref, write.verb, lambda: self._carry_out(write), urgent=_is_urgent(write)
         )
-        if answer is not None and version:
-            if answer["metadata"].get("resourceVersion") == version:
-                self._void[write.ref] = (version, body)
-                log.warning("cluster.write_void", object=str(write.ref), reason=write.reason)
-            else:
-                self._void.pop(write.ref, None)
-        return True
+        if answer is None:
+            return {}
+        if version and version_of(answer) == version:
+            self._void[write.ref] = (version, body)
+            log.warning("cluster.write_void", object=str(write.ref), reason=write.reason)
+        else:
+            self._void.pop(write.ref, None)
+        return answer
 
     async def status(
         self, key: Key, patch: dict[str, Any], resource_version: str, *, urgent: bool = False
@@ -164,3 +163,8 @@ class Writer:
 
 def _is_urgent(write: Write) -> bool:
     return write.stage is Stage.ROUTES_DOWN
+
+
+def version_of(obj: Object) -> str:
+    """The object's resourceVersion."""
+    return str(obj["metadata"].get("resourceVersion", ""))
