@@ -17,6 +17,9 @@ _OFFSET, _PRIME, _MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 _POD_TYPES: Final = Types(podspec_schema.STRUCTS)
 _STEP_TYPES: Final = Types(step_schema.STRUCTS)
 
+VOLUME_KINDS: Final = tuple(field.name for field in _POD_TYPES.fields("Volume")[1:])
+"""Members of a volume that say what it is; all but its name."""
+
 
 def pod_template_hash(template: Object | None, collision_count: int | None = None) -> str:
     """The value of the label `rollouts-pod-template-hash`.

@@ -7,6 +7,7 @@ hashes depend on it. Source of the rules: k8s.io/apimachinery, pkg/api/resource 
 
 import re
 from enum import Enum
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 _TEXT: Final = re.compile(
@@ -144,3 +145,12 @@ def _rounded(mantissa: int, exponent: int) -> tuple[int, int]:
     if cut > len(str(mantissa)):
         return 1, _NANO
     return -(-mantissa // 10**cut), _NANO
+
+
+def amount(text: str) -> Fraction:
+    """The exact number, for comparisons. Raises ValueError when the text is no quantity.
+
+    Powers of ten beyond 1000 count as 1000: nobody has that much, and the number must stay small.
+    """
+    parsed = _parse(text)
+    return parsed.mantissa * Fraction(10) ** max(-1000, min(1000, parsed.exponent))

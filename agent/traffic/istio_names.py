@@ -26,15 +26,15 @@ def istio_of(rollout: Rollout) -> IstioTrafficRouting | None:
     return routing.istio if routing else None
 
 
-def is_ambiguous(istio: IstioTrafficRouting) -> bool:
-    """Whether neither or both of `virtualService` and `virtualServices` are given: exactly one may be."""
-    return (istio.virtual_service is None) == (not istio.virtual_services)
+def names_one_form(istio: IstioTrafficRouting) -> bool:
+    """Whether exactly one of `virtualService` and `virtualServices` is given (an empty list is given)."""
+    return (istio.virtual_service is None) != (istio.virtual_services is None)
 
 
 def virtual_services(rollout: Rollout) -> tuple[IstioVirtualService, ...]:
     """The VirtualServices that the spec names, in order; none when both or neither form is used."""
     istio = istio_of(rollout)
-    if istio is None or is_ambiguous(istio):
+    if istio is None or not names_one_form(istio):
         return ()
     if istio.virtual_service is not None:
         return (istio.virtual_service,)

@@ -13,11 +13,15 @@ RouteObjects = Mapping[Ref, Object]
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """A refusal that names the field and the fix; types are those of Kubernetes field errors."""
+    """A refusal that names the field and the fix; types are those of Kubernetes field errors.
+
+    `value` is the refused value as Kubernetes prints it (texts in quotes), "" when it is not shown.
+    """
 
     field: str
     detail: str
     type: str = "FieldValueInvalid"
+    value: str = ""
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
