@@ -1,0 +1,129 @@
+"""What one pass knows, read once from the observation. PURE."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from agent.api import names
+from agent.api.analysis import AnalysisRun
+from agent.api.decode import read
+from agent.api.holds import Hold, decode_holds
+from agent.api.meta import Object, Ref
+from agent.api.rollout import CanaryStrategy, Rollout, Step
+from agent.api.times import parse_time
+from agent.rollout import defaults, replica_sets
+from agent.rollout.hashes import pod_template_hash, step_hash
+from agent.rollout.replica_sets import ReplicaSetView
+from agent.rollout.types import Observation, Policy
+from agent.traffic.types import Router
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """One rollout at one moment.
+
+    Attributes:
+        new_hash: pod-template hash of the template in the spec.
+        new, stable: their ReplicaSets; the same one when the rollout is promoted.
+        others: ReplicaSets that are neither, oldest revision first.
+        router: None for a canary without one.
+        live_weight: the canary's share as the routes say it, None when that cannot be told.
+        settled_since: when `live_weight` was first read back; None when not yet, or not recorded.
+        holds: alerts that hold the rollout.
+    """
+
+    now: datetime
+    raw: Object
+    rollout: Rollout
+    new_hash: str
+    step_hash: str
+    new: ReplicaSetView | None
+    stable: ReplicaSetView | None
+    others: tuple[ReplicaSetView, ...]
+    sets: tuple[ReplicaSetView, ...]
+    services: Mapping[str, Object]
+    runs: tuple[AnalysisRun, ...]
+    templates: Mapping[Ref, Object]
+    router: Router | None
+    routes: Mapping[Ref, Object]
+    live_weight: int | None
+    settled_since: datetime | None
+    holds: tuple[Hold, ...]
+    policy: Policy
+
+    @property
+    def canary(self) -> CanaryStrategy:
+        return defaults.canary_of(self.rollout)
+
+    @property
+    def steps(self) -> list[Step]:
+        return self.canary.steps or []
+
+    @property
+    def namespace(self) -> str:
+        return self.rollout.metadata.namespace
+
+    @property
+    def name(self) -> str:
+        return self.rollout.metadata.name
+
+
+def read_facts(observation: Observation, router: Router | None, rollout: Rollout) -> Facts:
+    """The facts of an observation. Raises Refused when an object of ours cannot be read."""
+    status = rollout.status
+    template: dict[str, Any] = rollout.spec.template or {}
+    views = tuple(
+        sorted(
+            (replica_sets.view(rs) for rs in observation.replica_sets),
+            key=lambda v: (v.revision, v.name),
+        )
+    )
+    new_hash = pod_template_hash(template, status.collision_count)
+    new = replica_sets.by_hash(views, new_hash)
+    stable = replica_sets.by_hash(views, status.stable_rs)
+    kept = {item.name for item in (new, stable) if item is not None}
+    live = router.canary_weight(rollout, observation.routes) if router else None
+    return Facts(
+        now=observation.now,
+        raw=observation.rollout,
+        rollout=rollout,
+        new_hash=new_hash,
+        step_hash=step_hash((observation.rollout.get("spec") or {}).get("strategy") or {}),
+        new=new,
+        stable=stable,
+        others=tuple(item for item in views if item.name not in kept),
+        sets=views,
+        services=observation.services,
+        runs=tuple(read(AnalysisRun, run) for run in observation.analysis_runs),
+        templates=observation.templates,
+        router=router,
+        routes=observation.routes,
+        live_weight=live,
+        settled_since=_settled(rollout, live),
+        holds=_holds(rollout),
+        policy=observation.policy,
+    )
+
+
+def weight_since(weight: int, now: datetime) -> str:
+    """Text of the annotation that remembers when a weight was first read back."""
+    return f"{weight}@{now.isoformat(timespec='milliseconds')}"
+
+
+def _settled(rollout: Rollout, live: int | None) -> datetime | None:
+    weight, _, time = rollout.metadata.annotation(names.WEIGHT_SINCE).partition("@")
+    if live is None or weight != str(live):
+        return None
+    try:
+        return parse_time(time)
+    except ValueError:
+        return None
+
+
+def _holds(rollout: Rollout) -> tuple[Hold, ...]:
+    """An annotation that somebody broke holds nothing; the engine rewrites it with the next hold."""
+    try:
+        return decode_holds(rollout.metadata.annotation(names.HOLDS))
+    except ValueError:
+        return ()

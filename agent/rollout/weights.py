@@ -1,0 +1,135 @@
+"""Which weight the canary should have, and which names may be re-pointed. PURE.
+
+The rules are Argo's (its trafficrouting.go), but for what it leaves unsafe: a canary without pods and an
+aborted one are lowered whatever state stable is in, and a full promotion first moves the traffic.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from agent.api.rollout import Rollout, TrafficWeights, WeightDestination
+from agent.rollout import defaults, replicas
+from agent.rollout.replica_sets import ReplicaSetView
+from agent.rollout.sizing import at_desired
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the routes should come to.
+
+    Attributes:
+        weight: the canary's weight; None leaves the routes alone.
+        managed_routes_removed: header and mirror routes of steps go.
+    """
+
+    weight: int | None
+    managed_routes_removed: bool = False
+
+
+def wanted(
+    rollout: Rollout,
+    new: ReplicaSetView | None,
+    stable: ReplicaSetView | None,
+    others: tuple[ReplicaSetView, ...] = (),
+    *,
+    live: int | None = None,
+) -> Wanted:
+    """The weight for this state.
+
+    Args:
+        live: the weight that the routes have; the recorded one counts when it cannot be read.
+    """
+    status = rollout.status
+    full = defaults.max_traffic_weight(rollout)
+    recorded = status.canary.weights.canary.weight if status.canary.weights else 0
+    if status.stable_rs and status.stable_rs == status.current_pod_hash:
+        return Wanted(weight=0, managed_routes_removed=True)
+    if not status.stable_rs or stable is None:
+        return Wanted(weight=None, managed_routes_removed=new is None or new.available == 0)
+    if status.abort:
+        weight = _aborted(rollout, stable, recorded if live is None else live)
+        return Wanted(weight=weight, managed_routes_removed=True)
+    if new is None or new.available == 0:
+        return Wanted(weight=0, managed_routes_removed=True)
+    weight, removed = _advancing(rollout, new, stable, others, recorded, full)
+    if not _stable_carries(rollout, stable, full - weight, full):
+        return Wanted(weight=None, managed_routes_removed=removed)
+    return Wanted(weight=weight, managed_routes_removed=removed)
+
+
+def _aborted(rollout: Rollout, stable: ReplicaSetView, current: int) -> int:
+    """0, or with dynamicStableScale the lowest setWeight that leaves stable what it can carry."""
+    if not defaults.canary_of(rollout).dynamic_stable_scale:
+        return 0
+    full = defaults.max_traffic_weight(rollout)
+    stops = sorted(
+        {0, *(s.set_weight for s in defaults.canary_of(rollout).steps or () if s.set_weight)}
+    )
+    for weight in stops:
+        if weight >= current or _stable_carries(rollout, stable, full - weight, full):
+            return min(weight, current)
+    return current
+
+
+def _advancing(
+    rollout: Rollout,
+    new: ReplicaSetView,
+    stable: ReplicaSetView,
+    others: tuple[ReplicaSetView, ...],
+    recorded: int,
+    full: int,
+) -> tuple[int, bool]:
+    status, strategy = rollout.status, defaults.canary_of(rollout)
+    total = defaults.replicas(rollout)
+    if status.promote_full:
+        if strategy.dynamic_stable_scale:
+            return (full * new.available // total if total else full), True
+        return recorded, True
+    if not at_desired(rollout, new, stable, others, status.canary.weights):
+        return _before(rollout), False
+    return replicas.current_set_weight(rollout), False
+
+
+def _before(rollout: Rollout) -> int:
+    """Weight of the nearest setWeight strictly before the current step."""
+    index = rollout.status.current_step_index or 0
+    for step in reversed((defaults.canary_of(rollout).steps or [])[:index]):
+        if step.set_weight is not None:
+            return step.set_weight
+    return 0
+
+
+def _stable_carries(rollout: Rollout, stable: ReplicaSetView, share: int, full: int) -> bool:
+    """Whether stable has the pods for its share of the traffic, rounded down."""
+    needed = share * defaults.replicas(rollout) // full
+    if stable.available >= needed:
+        return True
+    threshold = defaults.canary_of(rollout).replica_progress_threshold
+    return threshold is not None and replicas.threshold_met(threshold, stable, needed)
+
+
+def recorded_weights(
+    rollout: Rollout, weight: int, canary_hash: str, stable_hash: str
+) -> TrafficWeights:
+    """status.canary.weights for a weight that the routes have."""
+    strategy = defaults.canary_of(rollout)
+    full = defaults.max_traffic_weight(rollout)
+    return TrafficWeights(
+        canary=WeightDestination(
+            weight=weight, service_name=strategy.canary_service, pod_template_hash=canary_hash
+        ),
+        stable=WeightDestination(
+            weight=full - weight,
+            service_name=strategy.stable_service,
+            pod_template_hash=stable_hash,
+        ),
+    )
+
+
+def drained_at(
+    settled_since: datetime | None, drain_seconds: float, now: datetime
+) -> datetime | None:
+    """When proxies may be trusted to have learnt of the present weight; None until it was read back."""
+    if drain_seconds <= 0:
+        return now
+    return settled_since + timedelta(seconds=drain_seconds) if settled_since else None
