@@ -55,6 +55,7 @@ class Envoy:
         self._child = child
         self._client = client
         self._directory = directory
+        self._rejected: dict[str, int] = {}
 
     @property
     def metrics_url(self) -> str:
@@ -93,7 +94,6 @@ class Envoy:
         ]
 
     async def _until_version(self, prefix: str, version: str, within_seconds: float) -> None:
-        rejected = None
         try:
             async with asyncio.timeout(within_seconds):
                 while True:
@@ -101,10 +101,12 @@ class Envoy:
                     stats = await self._stats(prefix)
                     if stats.get(f"{prefix}.version_text") == version:
                         return
-                    count = stats.get(f"{prefix}.update_rejected", 0)
-                    if rejected is not None and count != rejected:
-                        raise Invalid(f"Envoy rejected version {version}: see {self._child.log}")
-                    rejected = count
+                    rejected = int(stats.get(f"{prefix}.update_rejected", 0))
+                    if rejected > self._rejected.get(prefix, 0):
+                        self._rejected[prefix] = rejected
+                        raise Invalid(
+                            f"Envoy rejected version {version}: {self._child.last_line()}"
+                        )
                     await asyncio.sleep(POLL_SECONDS / 4)
         except TimeoutError:
             raise Unavailable(

@@ -35,13 +35,20 @@ class Child:
 
     def check(self) -> None:
         """Raises Unavailable with the last output when the process is gone."""
-        if self.process.returncode is not None:
-            lines = self.log.read_text(errors="replace").splitlines()[-5:]
-            tail = " | ".join(line.strip() for line in lines) or "no output"
-            raise Unavailable(f"{self.name} ended with {self.process.returncode}: {tail}")
+        code = self.process.returncode
+        if code is not None:
+            raise Unavailable(f"{self.name} ended with {code}: {self.last_line() or 'no output'}")
+
+    def last_line(self) -> str:
+        """The end of its output."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
 
     async def until(self, what: str, probe: Probe, within_seconds: float) -> None:
-        """Wait until `probe` says true. Raises Unavailable when it does not in time, or on an early end."""
+        """Wait until `probe` says true; `what` names the trouble while it does not ("not ready").
+
+        Raises Unavailable when it does not in time, or when the process ends early.
+        """
         try:
             async with asyncio.timeout(within_seconds):
                 while True:
@@ -50,7 +57,7 @@ class Child:
                         return
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise Unavailable(f"{self.name}: {what} not within {within_seconds:g} s") from None
+            raise Unavailable(f"{self.name}: {what} after {within_seconds:g} s") from None
 
 
 @contextlib.asynccontextmanager

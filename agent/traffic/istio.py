@@ -169,10 +169,7 @@ def _weight_changes(
     weight: int,
     experiments: Mapping[str, int],
 ) -> tuple[list[RouteChange], Refused | None]:
-    """At most one lower and one raise of one VirtualService, the raise on top of the lower.
-
-    With trouble on any of its routes there is no raise.
-    """
+    """At most one lower and one raise of one VirtualService, the raise on top of the lower; and trouble."""
     lowers: list[Operation] = []
     raises: list[Operation] = []
     trouble: Refused | None = None
@@ -192,7 +189,7 @@ def _weight_changes(
     reason = f"canary weight {weight} on {route.ref}"
     if lowers:
         changes.append(change_of(route.ref, service, guards_first(lowers), "lower", reason))
-    if raises and not trouble:
+    if raises:
         before = changes[0].after if changes else service
         guard = [] if changes else unchanged_since_read(service)
         changes.append(
