@@ -80,16 +80,20 @@ async def running(
     try:
         yield Child(name, process, log)
     finally:
-        await asyncio.shield(_stop(process))
+        await _stop(process)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
+    """Asked first, then made to; also made to when the wait itself is cancelled."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
+    finally:
+        if process.returncode is None:
             process.kill()
             await process.wait()
 

@@ -16,7 +16,8 @@ from agent.demo.envoy import envoy_running
 from agent.demo.load import Load
 from agent.demo.loopback import Answer, Request, serving
 from agent.demo.manifests import Setup, complete, hasten
-from agent.demo.prometheus import prometheus_running
+from agent.demo.observability import observing
+from agent.demo.prometheus import Prometheus, prometheus_running
 from agent.demo.translate import Endpoint, clusters_of, route_configuration
 from agent.demo.upstream import Upstream
 from agent.errors import Unavailable
@@ -88,6 +89,46 @@ async def test_the_counters_serve_the_ratio_that_clients_see() -> None:
     assert 0.7 < ratio < 1
 
 
+async def test_without_the_programs_the_counters_take_their_place_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    stable, canary = clusters_of(SERVICE)
+    hooks: asyncio.Queue[Request] = asyncio.Queue()
+
+    def receive(request: Request) -> Answer:
+        hooks.put_nowait(request)
+        return Answer(200)
+
+    async with Upstream("v1").running() as one, Upstream("v3").running() as three:
+        endpoints = {
+            stable: [Endpoint(one.host, one.port, "v1")],
+            canary: [Endpoint(three.host, three.port, "v3")],
+        }
+        async with (
+            serving(receive) as (host, port),
+            envoy_running(route_configuration(SERVICE, "0"), endpoints) as envoy,
+            observing(
+                envoy,
+                SystemClock(),
+                Setup(),
+                webhook_url=f"http://{host}:{port}/alerts",
+                token="t",
+            ) as seen,
+        ):
+            load = Load(envoy.host, envoy.port, authority="canary-demo", rate=1000)
+            async with load.generating():
+                await load.until_total(200, within_seconds=LIMIT)
+                assert hooks.empty()
+                three.failing = 1.0
+                hook = await asyncio.wait_for(hooks.get(), LIMIT)
+    assert prometheus.INSTALL_LINE in seen.notice
+    (metric,) = seen.analysis_template["spec"]["metrics"]
+    assert list(metric["provider"]) == ["web"]
+    (alert,) = msgspec.json.decode(hook.body)["alerts"]
+    assert alert["labels"]["rollout"] == "demo/canary-demo"
+
+
 @pytest.mark.skipif(
     prometheus.binary() is None or alertmanager.binary() is None,
     reason=f"needs Prometheus and Alertmanager ({prometheus.INSTALL_LINE})",
@@ -112,11 +153,14 @@ async def test_a_failing_canary_reaches_the_webhook_and_the_pages_query_sees_it(
         async with (
             serving(receive) as (host, port),
             envoy_running(routes, endpoints) as envoy,
-            alertmanager_running(webhook_url=f"http://{host}:{port}/a", token="t") as url,
-            prometheus_running(
-                admin_url=envoy.admin_url, rollout="demo/canary-demo", alertmanager_url=url
-            ) as real,
+            observing(
+                envoy, SystemClock(), Setup(), webhook_url=f"http://{host}:{port}/a", token="t"
+            ) as seen,
+            httpx.AsyncClient(trust_env=False) as client,
         ):
+            assert seen.alertmanager_url in seen.notice
+            (metric,) = seen.analysis_template["spec"]["metrics"]
+            real = Prometheus(metric["provider"]["prometheus"]["address"], client)
             load = Load(envoy.host, envoy.port, authority="canary-demo", rate=300)
             async with load.generating():
                 await eventually(lambda: real.value(query), lambda value: value == 1)
