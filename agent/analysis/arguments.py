@@ -16,7 +16,7 @@ from agent.api.meta import Object
 from agent.errors import Refused
 
 _METADATA: Final = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
-_INDEX: Final = re.compile(r"([^\[\]]+)((?:\[[^\]]*\])*)")
+_INDEX: Final = re.compile(r"([^\[\]]*)((?:\[[^\]]*\])*)")
 _BADNESS: Final = ("Successful", "Running", "Pending", "Inconclusive", "Error", "Failed")
 
 
@@ -49,20 +49,29 @@ def field_value(rollout: Object, path: str) -> str:
     found = _METADATA.fullmatch(path)
     if found:
         return str((meta.get(found.group(1)) or {}).get(found.group(2), ""))
-    return rollout_path(rollout, path)
+    field = path.removeprefix("metadata.")
+    if field == path:
+        return rollout_path(rollout, path)
+    if field in ("labels", "annotations"):
+        pairs = sorted((meta.get(field) or {}).items())
+        return "\n".join(f"{name}={msgspec.json.encode(value).decode()}" for name, value in pairs)
+    if field in ("name", "namespace", "uid"):
+        return str(meta.get(field) or "")
+    raise Refused(f"unsupported fieldPath: {path}")
 
 
 def rollout_path(rollout: Object, path: str) -> str:
     """A primitive of the Rollout by dotted path with list indexes. Raises Refused."""
     current: Any = rollout
-    for part in path.split(".") if path else ():
+    for part in filter(None, path.split(".")):
         token = _INDEX.fullmatch(part)
-        name, indexes = (
-            (token.group(1), re.findall(r"\[([^\]]*)\]", token.group(2))) if token else (part, [])
-        )
-        if not isinstance(current, dict) or _is_zero(current.get(name)):
-            raise Refused(f"invalid path {path} in rollout")
-        current = current[name]
+        name, indexes = part, list[str]()
+        if token:
+            name, indexes = token.group(1), re.findall(r"\[([^\]]*)\]", token.group(2))
+        if name:
+            if not isinstance(current, dict) or _is_zero(current.get(name)):
+                raise Refused(f"invalid path {path} in rollout")
+            current = current[name]
         for index in indexes:
             current = _item(current, index, path)
     if isinstance(current, bool):
@@ -78,10 +87,10 @@ def _is_zero(value: Any) -> bool:
 
 
 def _item(current: Any, index: str, path: str) -> Any:
-    if not index.isdecimal():
-        raise Refused(f"invalid index '{index}'")
     if not isinstance(current, list):
         raise Refused(f"invalid path {path} in rollout")
+    if not index.isdecimal():
+        raise Refused(f"invalid index '{index}'")
     if int(index) >= len(current):
         raise Refused(f"index {index} out of range")
     return current[int(index)]
@@ -135,10 +144,11 @@ def substitute(
     Raises Refused for a tag that nothing resolves, an argument without value, an open tag.
     """
 
-    def value(tag: str) -> str:
+    def value(raw: str) -> str:
+        tag = raw.strip()
         name = tag.removeprefix("args.")
         if not tag.startswith("args.") or name not in values:
-            raise Refused(f"failed to resolve {{{{{tag}}}}}")
+            raise Refused(f"failed to resolve {{{{{raw}}}}}")
         found = values[name]
         if found is None:
             raise Refused(f'argument "{name}" was not supplied')
@@ -148,7 +158,7 @@ def substitute(
 
 
 def expand(text: str, value: Callable[[str], str]) -> str:
-    """The text with every `{{ tag }}` replaced by `value(tag)`."""
+    """The text with every `{{tag}}` replaced by `value(tag)`; spaces around a tag are part of it."""
     out: list[str] = []
     rest = text
     while "{{" in rest:
@@ -158,7 +168,7 @@ def expand(text: str, value: Callable[[str], str]) -> str:
             raise Refused(
                 f'Cannot find end tag="}}}}" in the template="{text}" starting from "{after}"'
             )
-        out += [before, value(tag.strip())]
+        out += [before, value(tag)]
     return "".join([*out, rest])
 
 
@@ -185,7 +195,8 @@ def experiment_text(
     `replica_sets`: name and hash by template name.
     """
 
-    def value(tag: str) -> str:
+    def value(raw: str) -> str:
+        tag = raw.strip()
         parts = tag.split(".")
         found: str | None = None
         if parts[0] == "templates" and len(parts) >= 3 and parts[1] in replica_sets:
@@ -196,7 +207,7 @@ def experiment_text(
         elif tag == "experiment.finishedAt":
             found = _finished(experiment)
         if not found:
-            raise Refused(f"failed to resolve {{{{{tag}}}}}")
+            raise Refused(f"failed to resolve {{{{{raw}}}}}")
         return found
 
     return expand(text, value)

@@ -17,7 +17,7 @@ def record_weight(draft: Draft) -> None:
     if facts.router is None or facts.live_weight is None or not status.stable_rs:
         return
     now = weights.recorded_weights(
-        draft.rollout, facts.live_weight, facts.new_hash, status.stable_rs
+        draft.rollout, facts.live_weight, facts.new.hash if facts.new else "", status.stable_rs
     )
     old = status.canary.weights
     if old is not None:
@@ -57,22 +57,49 @@ def _weight(draft: Draft, stable_hash: str | None) -> int | None:
     facts, status = draft.facts, draft.status
     live = facts.live_weight
     weight = weights.wanted(draft.rollout, facts.new, facts.stable, facts.others, live=live).weight
-    full = defaults.max_traffic_weight(draft.rollout)
-    if weight is None:
-        return None
-    if status.stable_rs == status.current_pod_hash:
-        # Promoted: the weight goes back only after the stable names have come over.
-        return weight if live == 0 or _stable_names_are_over(draft, stable_hash) else None
-    if (
-        status.promote_full
-        and not status.abort
-        and facts.new is not None
-        and facts.new.available >= defaults.replicas(draft.rollout)
-    ):
-        weight = full
-    if live is not None and weight > live and (draft.blocked or status.abort):
+    promoted = status.stable_rs == status.current_pod_hash
+    if status.stable_rs and (status.abort or promoted):
+        return _back(draft, weight, stable_hash)
+    if _all_is_ready(draft):
+        weight = defaults.max_traffic_weight(draft.rollout)
+    if weight is not None and live is not None and weight > live and draft.blocked:
         return None
     return weight
+
+
+def _back(draft: Draft, weight: int | None, stable_hash: str | None) -> int | None:
+    """Back to stable: as fast as its ready pods can carry it, and never up.
+
+    After a promotion only once the stable names have come over.
+    """
+    facts, live = draft.facts, draft.facts.live_weight
+    if live is None or facts.stable is None:
+        return weight
+    if live == 0:
+        return 0
+    was_canary = facts.stable is facts.new and not _is_foreign_to_routes(draft)
+    if was_canary and not _stable_names_are_over(draft, stable_hash):
+        return None
+    stays = weights.least(draft.rollout, facts.stable)
+    if stays:
+        draft.wait("waits for stable pods to take the traffic back")
+    return min(live, max(weight or 0, stays))
+
+
+def _is_foreign_to_routes(draft: Draft) -> bool:
+    """Whether the canary names select another version: the user went back to stable in mid-rollout."""
+    facts = draft.facts
+    name = facts.canary.canary_service
+    chosen = names_of_services.selected(facts.services.get(name))
+    return bool(chosen) and chosen != draft.status.stable_rs
+
+
+def _all_is_ready(draft: Draft) -> bool:
+    """Whether the new version may take all traffic without (further) steps: it has all its pods."""
+    facts, status = draft.facts, draft.status
+    if not (status.promote_full or not facts.steps) or not status.stable_rs or status.abort:
+        return False
+    return facts.new is not None and facts.new.available >= defaults.replicas(draft.rollout)
 
 
 def _stable_names_are_over(draft: Draft, stable_hash: str | None) -> bool:

@@ -43,11 +43,13 @@ def wanted(
     full = defaults.max_traffic_weight(rollout)
     recorded = status.canary.weights.canary.weight if status.canary.weights else 0
     if status.stable_rs and status.stable_rs == status.current_pod_hash:
-        return Wanted(weight=0, managed_routes_removed=True)
+        carried = stable is None or _stable_carries(rollout, stable, full, full)
+        return Wanted(weight=0 if carried else None, managed_routes_removed=True)
     if not status.stable_rs or stable is None:
         return Wanted(weight=None, managed_routes_removed=new is None or new.available == 0)
     if status.abort:
-        weight = _aborted(rollout, stable, recorded if live is None else live)
+        current = None if status.canary.weights is None else recorded
+        weight = _aborted(rollout, stable, current if live is None else live)
         return Wanted(weight=weight, managed_routes_removed=True)
     if new is None or new.available == 0:
         return Wanted(weight=0, managed_routes_removed=True)
@@ -57,18 +59,26 @@ def wanted(
     return Wanted(weight=weight, managed_routes_removed=removed)
 
 
-def _aborted(rollout: Rollout, stable: ReplicaSetView, current: int) -> int:
-    """0, or with dynamicStableScale the lowest setWeight that leaves stable what it can carry."""
-    if not defaults.canary_of(rollout).dynamic_stable_scale:
+def _aborted(rollout: Rollout, stable: ReplicaSetView, current: int | None) -> int:
+    """0; with dynamicStableScale the next lower setWeight as soon as stable can carry the rest."""
+    total = defaults.replicas(rollout)
+    if not defaults.canary_of(rollout).dynamic_stable_scale or total == 0:
         return 0
+    carried = least(rollout, stable)
+    if current is None:
+        return carried
+    lower = [s.set_weight for s in defaults.canary_of(rollout).steps or () if s.set_weight]
+    lower = [weight for weight in lower if weight < current]
+    if not lower:
+        return min(current, carried)
     full = defaults.max_traffic_weight(rollout)
-    stops = sorted(
-        {0, *(s.set_weight for s in defaults.canary_of(rollout).steps or () if s.set_weight)}
-    )
-    for weight in stops:
-        if weight >= current or _stable_carries(rollout, stable, full - weight, full):
-            return min(weight, current)
-    return current
+    return max(lower) if _stable_carries(rollout, stable, full - max(lower), full) else current
+
+
+def least(rollout: Rollout, stable: ReplicaSetView) -> int:
+    """The weight that must stay on the canary because stable has no pods for it (yet)."""
+    total, full = defaults.replicas(rollout), defaults.max_traffic_weight(rollout)
+    return max(0, full - full * stable.available // total) if total else 0
 
 
 def _advancing(
@@ -81,6 +91,8 @@ def _advancing(
 ) -> tuple[int, bool]:
     status, strategy = rollout.status, defaults.canary_of(rollout)
     total = defaults.replicas(rollout)
+    if not strategy.steps and not status.promote_full:
+        return 0, False
     if status.promote_full:
         if strategy.dynamic_stable_scale:
             return (full * new.available // total if total else full), True

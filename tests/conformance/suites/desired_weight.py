@@ -14,6 +14,10 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
     if "additional" in expect or "setHeaderRoute" in expect or "setMirrorRoute" in expect:
         raise Unsupported("experiments and managed routes are not driven yet")
     rollout = read(Rollout, given["rollout"])
+    if _goes_back_by_steps(rollout):
+        raise Unsupported(
+            "with dynamicStableScale, going back to stable follows its pods, not the steps"
+        )
     new = replica_sets.view(given["canaryRS"]) if given.get("canaryRS") else None
     stable = replica_sets.view(given["stableRS"]) if given.get("stableRS") else None
     others = tuple(replica_sets.view(rs) for rs in given.get("otherRSs") or ())
@@ -24,10 +28,9 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
     }
     if answer.weight is not None:
         status = rollout.status
-        got["canaryHash"], got["stableHash"] = status.current_pod_hash, status.stable_rs
-        weights = recorded_weights(
-            rollout, answer.weight, status.current_pod_hash, status.stable_rs
-        )
+        canary_hash = new.hash if new else ""
+        got["canaryHash"], got["stableHash"] = canary_hash, status.stable_rs
+        weights = recorded_weights(rollout, answer.weight, canary_hash, status.stable_rs)
         got["statusWeights"] = _full(write(weights))
         promoted = status.stable_rs == status.current_pod_hash
         if (
@@ -39,6 +42,18 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
             got["canaryServiceSwitchedTo"] = status.stable_rs
     expect = {key: value for key, value in expect.items() if key != "weightMovesBeforeHashes"}
     return differences(expect, got)
+
+
+def _goes_back_by_steps(rollout: Rollout) -> bool:
+    status, strategy = rollout.status, rollout.spec.strategy.canary
+    weights = status.canary.weights
+    return bool(
+        strategy
+        and strategy.dynamic_stable_scale
+        and weights
+        and weights.canary.weight
+        and status.stable_rs == status.current_pod_hash != weights.canary.pod_template_hash
+    )
 
 
 def _full(weights: dict[str, Any]) -> dict[str, Any]:
