@@ -91,7 +91,7 @@ class Actor:
             Stage.PODS_UP, Stage.SELECTORS, Stage.ROUTES_UP, Stage.PODS_DOWN, Stage.ANALYSIS,
             Stage.HOUSEKEEPING,
         ):  # fmt: skip
-            writes = staged.get(stage, ())
+            writes: Sequence[Write] = staged.get(stage, ())
             if not writes:
                 continue
             if stage is Stage.ROUTES_UP:
@@ -100,6 +100,7 @@ class Actor:
             else:
                 if any(write.guarded for write in writes):
                     await fence.hold(turn)
+                writes = await self._raiser.admit(turn, writes, fence)
                 done = await self._send(turn, writes, fence)
             sent = sent or done
             if done and stage in _REACH_AFTER:

@@ -11,6 +11,7 @@ from agent.api.rollout import Rollout
 from agent.api.times import parse_time
 from agent.engine.port import View
 from agent.errors import Refused
+from agent.rollout.types import Stage, Write
 from agent.traffic.types import RouteObjects, Router
 
 
@@ -48,6 +49,25 @@ def view_of(
         revision=_annotation(new_set, REVISION) or typed.metadata.annotation(REVISION),
         canary_weight=weight,
     )
+
+
+def exposes(write: Write, rollout: Object, *, routed: bool, weight: int) -> bool:
+    """Whether a write that is not about a route lets more users reach the new version.
+
+    Without a router the pods are the weight; with one, a name that traffic follows is re-pointed to it.
+    """
+    status = rollout.get("status") or {}
+    current, stable = status.get("currentPodHash") or "", status.get("stableRS") or ""
+    if not current or not stable or current == stable or status.get("abort"):
+        return False
+    body = write.body if isinstance(write.body, dict) else {}
+    if write.stage is Stage.SELECTORS and write.ref.kind == "Service":
+        selector = (body.get("spec") or {}).get("selector") or {}
+        return selector.get(POD_TEMPLATE_HASH) == current and (weight > 0 or not routed)
+    if write.stage is Stage.PODS_UP and write.ref.kind == "ReplicaSet":
+        grows = "replicas" in (body.get("spec") or {})
+        return not routed and grows and write.ref.name.endswith(f"-{current}")
+    return False
 
 
 def find_revision(replica_sets: Iterable[Object], pod_hash: str) -> Object | None:

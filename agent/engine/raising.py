@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
 from agent.api.meta import Object, Ref
@@ -16,7 +17,7 @@ from agent.api.times import format_time_ms
 from agent.clock import Clock
 from agent.engine import outbox
 from agent.engine.crash_points import Reach
-from agent.engine.exposure import find_revision, view_of
+from agent.engine.exposure import exposes, find_revision, view_of
 from agent.engine.fence import Fence, Superseded, Turn
 from agent.engine.intents import read_holds
 from agent.engine.observe import Observer
@@ -88,6 +89,28 @@ class Raiser:
             self._reach("after-raise")
             await self._look_back(turn, fence)
         return sent
+
+    async def admit(self, turn: Turn, writes: Sequence[Write], fence: Fence) -> Sequence[Write]:
+        """Check writes that expose users without moving a route; the writes to send instead.
+
+        A ReplicaSet that exposes users from its first pod on is created with the note of when it did.
+        """
+        rollout, observation = fence.rollout, turn.observation
+        router = self._observer.router(rollout)
+        view = view_of(rollout, observation.replica_sets, observation.routes, router)
+        exposing = [
+            exposes(write, rollout, routed=router is not None, weight=view.canary_weight)
+            for write in writes
+        ]
+        if not any(exposing):
+            return writes
+        await fence.hold(turn)
+        await self.allow(turn, fence)
+        at = format_time_ms(self._clock.now())
+        return [
+            _with_note(write, at) if exposed and write.verb == "create" else write
+            for write, exposed in zip(writes, exposing, strict=True)
+        ]
 
     async def allow(self, turn: Turn, fence: Fence) -> None:
         """Everything that must be true before users are exposed, and the note of when they first were."""
@@ -230,6 +253,13 @@ def _reason_to_lower(fenced: Object, live: Object) -> str:
 def _without_replicas(rollout: Object) -> dict[str, object]:
     # An autoscaler changes the number of replicas at any time; that says nothing about the revision.
     return {name: value for name, value in rollout["spec"].items() if name != "replicas"}
+
+
+def _with_note(write: Write, at: str) -> Write:
+    metadata = write.body["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), FIRST_EXPOSED: at}
+    body = {**write.body, "metadata": {**metadata, "annotations": annotations}}
+    return msgspec.structs.replace(write, body=body)
 
 
 def _is_full(rollout: Object) -> bool:
