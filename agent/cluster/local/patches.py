@@ -41,7 +41,7 @@ def _one(document: Any, operation: dict[str, Any]) -> Any:
             actual = _get(document, path)
         except (KeyError, IndexError, TypeError):
             raise Conflict(f"test of {operation['path']} failed: it is absent") from None
-        if not _same(actual, operation["value"]):
+        if not same(actual, operation["value"]):
             raise Conflict(
                 f"test of {operation['path']} failed: it is {actual!r}, not {operation['value']!r}"
             )
@@ -120,12 +120,12 @@ def _index(items: list[Any], token: str) -> int:
     return position
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Equality of JSON: 1 and 1.0 are equal, true and 1 are not."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     return bool(one == other)

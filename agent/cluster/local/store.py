@@ -1,44 +1,48 @@
 """A Kubernetes API server in one process, as far as an agent can tell the difference.
 
-Objects are immutable once stored: every write makes new ones, so what is handed out may be shared.
-Resource versions are one counter for the whole store, as in etcd.
+Objects are immutable once stored: every write makes new ones, and what the port's methods hand out are
+copies. Resource versions are one counter for the whole store, as in etcd. Differences to a real API
+server: objects are not checked against schemas, defaults are not filled in, and a namespace need not be
+created before it is used.
 """
 
 import asyncio
 import builtins
-import copy
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Final, Literal, NamedTuple
+from contextlib import contextmanager
+from typing import Any, Final, Literal
 
 from agent.api.meta import Object
 from agent.api.times import format_time
 from agent.clock import Clock
-from agent.cluster.local import patches, selectors
-from agent.cluster.local.snapshot import Snapshot
+from agent.cluster.local import deletion, objects, patches, selectors, strategic
+from agent.cluster.local.deletion import Deletion
+from agent.cluster.local.history import Change
+from agent.cluster.local.snapshot import Place, Snapshot
+from agent.cluster.local.table import Table
 from agent.cluster.port import KINDS, Kind, Listing, WatchEvent
 from agent.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound
-
-Place = tuple[str, str, str]
-"""Kind, namespace ("" for cluster scope), name."""
 
 Verb = Literal["create", "patch", "status", "delete"]
 Fault = Callable[[Literal["before", "after"], Verb, str, str, str], None]
 """Called around every write with kind, namespace and name; may raise any error of agent.errors."""
 
 HISTORY: Final = 10_000
-"""Changes that a watch can go back; older ones are 410 Gone."""
+"""Changes of a kind that a watch can go back; older ones are 410 Gone."""
 WATCH_SECONDS: Final = 300.0
-WITHOUT_STATUS: Final = frozenset({"ConfigMap", "Secret", "Event", "Lease"})
-"""Kinds that have no status subresource in a real API server."""
+BOOKMARK_SECONDS: Final = 60.0
+WITHOUT_STATUS: Final = frozenset(
+    {
+        "ConfigMap", "Secret", "Event", "Lease",
+        "AnalysisRun", "Experiment", "AnalysisTemplate", "ClusterAnalysisTemplate",
+    }
+)  # fmt: skip
+"""Kinds without a status subresource: built-in ones, and those of Argo's own CRDs."""
 
 
-class Change(NamedTuple):
-    version: int
-    event: WatchEvent
-    place: Place
-    before: Object | None
+def _random_uid() -> str:
+    return str(uuid.uuid4())
 
 
 class LocalCluster:
@@ -46,9 +50,13 @@ class LocalCluster:
 
     Args:
         snapshot: where to keep the objects; None keeps them in memory only.
-        fault: see Fault.
-        history: how many changes a watch can go back.
+        fault: see Fault; may be set and cleared while the store lives.
+        history: how many changes of each kind a watch can go back.
         without_status: kinds whose status is an ordinary field. Argo's CRDs differ by version here.
+        new_uid: gives uids; a seeded one makes runs repeatable.
+
+    Attributes:
+        grace_seconds: how long a deleted object of a kind stays, marked, before it is gone.
     """
 
     def __init__(
@@ -59,100 +67,93 @@ class LocalCluster:
         fault: Fault | None = None,
         without_status: frozenset[str] = WITHOUT_STATUS,
         history: int = HISTORY,
+        new_uid: Callable[[], str] = _random_uid,
     ) -> None:
-        self._clock = clock
-        self._snapshot = snapshot
         self.fault = fault
+        self.grace_seconds: dict[str, float] = {}
+        self._clock = clock
         self._without_status = without_status
-        self._objects: dict[str, dict[tuple[str, str], Object]] = {}
-        self._history: deque[Change] = deque(maxlen=history)
-        self._version = 1
-        self._oldest = 1
-        self._changed = asyncio.Condition()
-        self._wakers: set[asyncio.Event] = set()
-        if snapshot is not None:
-            for obj in snapshot.load():
-                self._restore(obj)
+        self._new_uid = new_uid
+        self._table = Table(snapshot, history)
+        self._history = self._table.history
+        self._deletion = Deletion(self._table, clock, self.grace_seconds)
 
     # What the port asks for.
 
     async def get(self, kind: Kind, namespace: str, name: str, *, urgent: bool = False) -> Object:
         del urgent
-        return self._find(kind, namespace, name)
+        return objects.copied(self._find(kind, namespace, name))
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Listing:
-        accepts = selectors.parse(labels)
-        items = tuple(
-            obj
-            for (where, _), obj in sorted(self._objects.get(kind.kind, {}).items())
-            if _in(kind, namespace, where) and accepts(_labels(obj))
-        )
-        return Listing(items, str(self._version))
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Listing:
+        found = self.select(kind, namespace, labels=labels, fields=fields)
+        return Listing(tuple(objects.copied(obj) for obj in found), str(self._table.version))
 
     async def watch(
-        self, kind: Kind, namespace: str | None = None, *, resource_version: str, labels: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        labels: str = "",
+        fields: str = "",
     ) -> AsyncIterator[WatchEvent]:
-        accepts = selectors.parse(labels)
-        try:
-            seen = int(resource_version)
-        except ValueError:
-            raise Invalid(f"resource version {resource_version!r} is not a number") from None
-        waker = asyncio.Event()
-        self._wakers.add(waker)
+        accepts = selectors.parse(labels, fields)
         ends = self._clock.monotonic() + WATCH_SECONDS
+        waker = self._history.waker(kind.kind)
         try:
+            if resource_version in ("", "0"):
+                found, seen = (
+                    self.select(kind, namespace, labels=labels, fields=fields),
+                    self._table.version,
+                )
+                for obj in found:
+                    yield WatchEvent("ADDED", objects.copied(obj))
+            else:
+                seen = self._begin(resource_version)
             while True:
-                if seen < self._oldest - 1:
-                    raise Gone(f"resource version {seen} is too old, the oldest is {self._oldest}")
                 # Before the yields: what is stored while the receiver works must not be skipped.
                 waker.clear()
-                newest = self._version
-                for change in self._since(seen):
-                    seen = change.version
-                    if change.place[0] != kind.kind or not _in(kind, namespace, change.place[1]):
-                        continue
-                    event = _seen_by(change, accepts)
+                changes, seen = self._history.since(kind.kind, seen), self._table.version
+                for change in changes:
+                    event = _seen_by(change, kind, namespace, accepts)
                     if event is not None:
                         yield event
-                seen = max(seen, newest)
                 left = ends - self._clock.monotonic()
                 if left <= 0:
+                    yield bookmark(kind, seen)
                     return
                 try:
-                    await asyncio.wait_for(waker.wait(), min(left, 60.0))
+                    await asyncio.wait_for(waker.wait(), min(left, BOOKMARK_SECONDS))
                 except TimeoutError:
-                    yield _bookmark(kind, self._version)
+                    if not waker.is_set():
+                        # Nothing of this kind happened: everything until now has been seen.
+                        seen = self._table.version
+                        yield bookmark(kind, seen)
         finally:
-            self._wakers.discard(waker)
+            self._history.forget(waker)
 
     async def create(self, kind: Kind, obj: Object) -> Object:
-        meta = dict(obj.get("metadata") or {})
+        obj = objects.copied(obj)
+        meta = obj["metadata"] = obj.get("metadata") or {}
         if not meta.get("name"):
             if not meta.get("generateName"):
-                raise Invalid("metadata.name: required")
-            meta["name"] = f"{meta['generateName']}{uuid.uuid4().hex[:5]}"
-        namespace = (meta.get("namespace") or "default") if kind.namespaced else ""
-        place = (kind.kind, namespace, str(meta["name"]))
+                raise Invalid("metadata.name: name or generateName is required")
+            meta["name"] = f"{meta['generateName']}{self._new_uid()[:5]}"
+        if kind.kind in KINDS and kind.namespaced:
+            meta["namespace"] = meta.get("namespace") or "default"
+        place = self._place(kind, str(meta.get("namespace") or ""), str(meta["name"]))
         with self._faults("create", place):
-            if (namespace, meta["name"]) in self._objects.get(kind.kind, {}):
-                raise AlreadyExists(f"{kind.plural} {meta['name']!r} already exists")
-            if kind.namespaced:
-                meta["namespace"] = namespace
-            meta |= {
-                "uid": str(uuid.uuid4()),
-                "generation": 1,
-                "creationTimestamp": format_time(self._clock.now()),
-            }
-            meta.pop("resourceVersion", None)
-            new = {
-                "apiVersion": kind.api_version,
-                "kind": kind.kind,
-                **copy.deepcopy(obj),
-                "metadata": meta,
-            }
-            if self.has_status(kind) and kind.kind != "Pod":
-                new.pop("status", None)
-            return self._store(place, None, new)
+            if self._table.peek(*place) is not None:
+                raise AlreadyExists(f'{_resource(kind)} "{meta["name"]}" already exists')
+            now = format_time(self._clock.now())
+            new = objects.created(
+                kind, obj, uid=self._new_uid(), now=now, has_status=self.has_status(kind)
+            )
+            stored = self._table.put(place, new)
+        self._deletion.collect_orphan(place, stored)
+        return objects.copied(stored)
 
     async def merge_patch(
         self,
@@ -166,7 +167,7 @@ class LocalCluster:
     ) -> Object:
         del urgent
         return self._patched(
-            kind, namespace, name, lambda old: patches.merge(old, copy.deepcopy(patch)), status
+            kind, namespace, name, lambda old: patches.merge(old, objects.copied(patch)), status
         )
 
     async def json_patch(
@@ -180,15 +181,10 @@ class LocalCluster:
         urgent: bool = False,
     ) -> Object:
         del urgent
+        operations = objects.copied({"patch": patch})["patch"]
         return self._patched(
-            kind, namespace, name, lambda old: patches.apply(old, copy.deepcopy(patch)), status
+            kind, namespace, name, lambda old: patches.apply(old, operations), status
         )
-
-    async def replace(
-        self, kind: Kind, namespace: str, name: str, obj: Object, *, status: bool = False
-    ) -> Object:
-        """PUT, for clients of the facade; the agent itself only patches."""
-        return self._patched(kind, namespace, name, lambda _old: copy.deepcopy(obj), status)
 
     async def delete(
         self,
@@ -198,236 +194,155 @@ class LocalCluster:
         *,
         uid: str = "",
         propagation: str = "Background",
+        grace_seconds: float | None = None,
     ) -> None:
-        place = (kind.kind, namespace if kind.namespaced else "", name)
+        place = self._place(kind, namespace, name)
         with self._faults("delete", place):
             old = self._find(kind, namespace, name)
             if uid and old["metadata"]["uid"] != uid:
                 raise Conflict(
-                    f"{kind.plural} {name!r} has uid {old['metadata']['uid']}, not {uid}"
+                    f"{_resource(kind)} {name!r}: its uid is {old['metadata']['uid']}, not {uid}"
                 )
-            self._remove(place, old)
-            if propagation != "Orphan":
-                self._collect(old["metadata"]["uid"])
+            if propagation not in ("Background", "Foreground", "Orphan"):
+                raise Invalid(
+                    f"propagationPolicy: {propagation!r} is not one of Background, Foreground, Orphan"
+                )
+            self._deletion.delete(place, old, propagation, grace_seconds)
 
     async def aclose(self) -> None:
-        if self._snapshot is not None:
-            self._snapshot.close()
+        self._table.close()
 
-    # For the workloads' simulation and for tests: the same store without waiting.
+    # For other clients of the facade; the agent itself needs only the port.
+
+    async def strategic_patch(
+        self, kind: Kind, namespace: str, name: str, patch: Object, *, status: bool = False
+    ) -> Object:
+        """Kubernetes' own kind of merge patch, that knows the keys of some lists."""
+        return self._patched(
+            kind, namespace, name, lambda old: strategic.merge(old, objects.copied(patch)), status
+        )
+
+    async def replace(
+        self, kind: Kind, namespace: str, name: str, obj: Object, *, status: bool = False
+    ) -> Object:
+        """PUT of the whole object."""
+        return self._patched(kind, namespace, name, lambda _old: objects.copied(obj), status)
+
+    # For simulations, the facade and tests: the same store without waiting and without copies.
 
     def now_version(self) -> int:
         """The newest resource version."""
-        return self._version
+        return self._table.version
 
     def peek(self, kind: str, namespace: str, name: str) -> Object | None:
-        """An object as it stands now, None when there is none."""
-        return self._objects.get(kind, {}).get((namespace, name))
+        """An object as it stands now, None when there is none. Not to be changed."""
+        return self._table.peek(kind, namespace, name)
 
     def peek_all(self, kind: str) -> Iterator[Object]:
-        """All objects of a kind as they stand now."""
-        yield from list(self._objects.get(kind, {}).values())
+        """All objects of a kind as they stand now. Not to be changed."""
+        yield from self._table.all(kind)
 
-    def waker(self) -> asyncio.Event:
-        """An event that is set at every change until `forget` is called with it."""
-        event = asyncio.Event()
-        self._wakers.add(event)
-        return event
+    def select(
+        self, kind: Kind, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> builtins.list[Object]:
+        """Objects by namespace and name, as the port lists them. Not to be changed."""
+        accepts = selectors.parse(labels, fields)
+        return [
+            obj
+            for obj in sorted(self._table.all(kind.kind), key=_address)
+            if in_scope(kind, namespace, _address(obj)[0]) and accepts(obj)
+        ]
+
+    def waker(self, *kinds: str) -> asyncio.Event:
+        """An event that is set at every change of these kinds (all, when none is given) until `forget`."""
+        return self._history.waker(*kinds)
 
     def forget(self, waker: asyncio.Event) -> None:
-        self._wakers.discard(waker)
-
-    # How it works.
-
-    def _find(self, kind: Kind, namespace: str, name: str) -> Object:
-        where = namespace if kind.namespaced else ""
-        found = self._objects.get(kind.kind, {}).get((where, name))
-        if found is None:
-            raise NotFound(
-                f"{kind.plural} {name!r} not found" + (f" in namespace {where!r}" if where else "")
-            )
-        return found
+        """Do not set this event any more."""
+        self._history.forget(waker)
 
     def has_status(self, kind: Kind) -> bool:
         """Whether the kind has a status subresource here."""
         return kind.kind not in self._without_status
 
+    # How it works.
+
+    def _place(self, kind: Kind, namespace: str, name: str) -> Place:
+        return kind.kind, namespace if kind.namespaced else "", name
+
+    def _find(self, kind: Kind, namespace: str, name: str) -> Object:
+        found = self._table.peek(*self._place(kind, namespace, name))
+        if found is None:
+            raise NotFound(f'{_resource(kind)} "{name}" not found')
+        return found
+
+    def _begin(self, resource_version: str) -> int:
+        try:
+            version = int(resource_version)
+        except ValueError:
+            raise Invalid(f"resourceVersion: {resource_version!r} is not a number") from None
+        if version > self._table.version:
+            # Of a store that lived here before this one and was not kept.
+            raise Gone(f"resource version {version} is ahead of the store, at {self.now_version()}")
+        return version
+
     def _patched(
         self, kind: Kind, namespace: str, name: str, change: Callable[[Object], Any], status: bool
     ) -> Object:
-        place = (kind.kind, namespace if kind.namespaced else "", name)
+        place = self._place(kind, namespace, name)
         with self._faults("status" if status else "patch", place):
             old = self._find(kind, namespace, name)
             new = change(old)
             if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
-                raise Invalid("the patched document is not an object with metadata")
-            wanted = new["metadata"].get("resourceVersion")
-            current = old["metadata"]["resourceVersion"]
-            if wanted not in (None, "", current):
-                raise Conflict(
-                    f"Operation cannot be fulfilled on {kind.plural} {name!r}: the object has been modified"
-                    f" ({wanted} is not {current})"
-                )
-            asked_uid = new["metadata"].get("uid")
-            if asked_uid not in (None, old["metadata"]["uid"]):
-                raise Conflict(f"{kind.plural} {name!r}: precondition failed: uid {asked_uid}")
-            return self._store(place, old, self._allowed(kind, old, new, status))
+                raise Invalid("metadata: the patched document is not an object with metadata")
+            objects.check_preconditions(kind, old, new)
+            new = objects.updated(kind, old, new, status=status, has_status=self.has_status(kind))
+            if deletion.is_released(old, new):
+                return objects.copied(self._deletion.remove(place, new))
+            return objects.copied(self._table.put(place, new))
 
-    def _allowed(self, kind: Kind, old: Object, new: Object, status: bool) -> Object:
-        """The part of a write that its door may change."""
-        if status and self.has_status(kind):
-            return (
-                {**old, "status": new["status"]}
-                if new.get("status") is not None
-                else _less(old, "status")
-            )
-        if self.has_status(kind):
-            new = _less(new, "status")
-            if "status" in old:
-                new = {**new, "status": old["status"]}
-        kept = {
-            field: old["metadata"][field]
-            for field in (
-                "name",
-                "namespace",
-                "uid",
-                "creationTimestamp",
-                "generation",
-                "resourceVersion",
-            )
-            if field in old["metadata"]
-        }
-        meta = {name: value for name, value in new["metadata"].items() if value not in ({}, None)}
-        return {
-            **new,
-            "apiVersion": old["apiVersion"],
-            "kind": old["kind"],
-            "metadata": {**meta, **kept},
-        }
-
-    def _store(self, place: Place, old: Object | None, new: Object) -> Object:
-        if old is not None and _content(old) == _content(new):
-            return old  # no difference, no new version, no watch event: as etcd3 does
-        meta = dict(new["metadata"])
-        if old is not None and _spec(old) != _spec(new):
-            meta["generation"] = int(old["metadata"].get("generation", 1)) + 1
-        self._version += 1
-        meta["resourceVersion"] = str(self._version)
-        stored = {**new, "metadata": meta}
-        self._objects.setdefault(place[0], {})[place[1], place[2]] = stored
-        self._publish("MODIFIED" if old is not None else "ADDED", place, stored, old)
-        if self._snapshot is not None:
-            self._snapshot.put(place, stored)
-        return stored
-
-    def _remove(self, place: Place, old: Object) -> None:
-        del self._objects[place[0]][place[1], place[2]]
-        self._version += 1
-        last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(self._version)}}
-        self._publish("DELETED", place, last, old)
-        if self._snapshot is not None:
-            self._snapshot.delete(place)
-
-    def _collect(self, owner_uid: str) -> None:
-        """Delete what the deleted object owned, as the garbage collector would."""
-        owned = [
-            ((kind, *where), obj)
-            for kind, objects in self._objects.items()
-            for where, obj in objects.items()
-            if any(
-                ref.get("uid") == owner_uid for ref in obj["metadata"].get("ownerReferences") or ()
-            )
-        ]
-        for place, obj in owned:
-            if self.peek(*place) is not None:
-                self._remove(place, obj)
-                self._collect(obj["metadata"]["uid"])
-
-    def _publish(
-        self,
-        kind: Literal["ADDED", "MODIFIED", "DELETED"],
-        place: Place,
-        obj: Object,
-        before: Object | None,
-    ) -> None:
-        if len(self._history) == self._history.maxlen:
-            self._oldest = self._history[1].version
-        self._history.append(Change(self._version, WatchEvent(kind, obj), place, before))
-        for waker in self._wakers:
-            waker.set()
-
-    def _since(self, version: int) -> builtins.list[Change]:
-        newer: deque[Change] = deque()
-        for change in reversed(self._history):
-            if change.version <= version:
-                break
-            newer.appendleft(change)
-        return [*newer]
-
-    def _restore(self, obj: Object) -> None:
-        kind = KINDS.get(obj["kind"])
-        namespace = obj["metadata"].get("namespace", "") if kind is None or kind.namespaced else ""
-        self._objects.setdefault(obj["kind"], {})[namespace, obj["metadata"]["name"]] = obj
-        self._version = max(self._version, int(obj["metadata"]["resourceVersion"]))
-        self._oldest = self._version + 1
-
-    def _faults(self, verb: Verb, place: Place) -> "_Faults":
-        return _Faults(self.fault, verb, place)
+    @contextmanager
+    def _faults(self, verb: Verb, place: Place) -> Iterator[None]:
+        """Asks the fault hook before a write and, when it went through, after it."""
+        if self.fault is not None:
+            self.fault("before", verb, *place)
+        yield
+        if self.fault is not None:
+            self.fault("after", verb, *place)
 
 
-class _Faults:
-    """Asks the fault hook before a write and, when it went through, after it."""
-
-    def __init__(self, fault: Fault | None, verb: Verb, place: Place) -> None:
-        self._fault, self._verb, self._place = fault, verb, place
-
-    def __enter__(self) -> None:
-        if self._fault is not None:
-            self._fault("before", self._verb, *self._place)
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._fault is not None and kind is None:
-            self._fault("after", self._verb, *self._place)
-
-
-def _in(kind: Kind, wanted: str | None, namespace: str) -> bool:
-    return wanted is None or not kind.namespaced or wanted == namespace
-
-
-def _labels(obj: Object) -> dict[str, str]:
-    return obj["metadata"].get("labels") or {}
-
-
-def _less(obj: Object, field: str) -> Object:
-    return {name: value for name, value in obj.items() if name != field}
-
-
-def _spec(obj: Object) -> Object:
-    return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
-
-
-def _content(obj: Object) -> Object:
-    meta = {
-        name: value
-        for name, value in obj["metadata"].items()
-        if name not in ("resourceVersion", "generation")
-    }
-    return {**obj, "metadata": meta}
-
-
-def _seen_by(change: Change, accepts: selectors.Predicate) -> WatchEvent | None:
-    """The change as a watcher with a selector sees it: what leaves the selection looks deleted."""
-    now = accepts(_labels(change.event.object))
-    before = change.before is not None and accepts(_labels(change.before))
-    if change.event.type == "DELETED":
-        return change.event if before or now else None
-    if now:
-        return WatchEvent("MODIFIED" if before else "ADDED", change.event.object)
-    return WatchEvent("DELETED", change.event.object) if before else None
-
-
-def _bookmark(kind: Kind, version: int) -> WatchEvent:
+def bookmark(kind: Kind, version: int) -> WatchEvent:
+    """A watch event that says only how far the watch has come."""
     meta = {"resourceVersion": str(version), "creationTimestamp": None}
     return WatchEvent(
         "BOOKMARK", {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": meta}
     )
+
+
+def _seen_by(
+    change: Change, kind: Kind, namespace: str | None, accepts: selectors.Accepts
+) -> WatchEvent | None:
+    """The change as a watcher with a selector sees it: what leaves the selection looks deleted."""
+    if not in_scope(kind, namespace, change.obj["metadata"].get("namespace", "")):
+        return None
+    now = change.type != "DELETED" and accepts(change.obj)
+    before = change.before is not None and accepts(change.before)
+    if not now and not before:
+        return None
+    seen: Literal["ADDED", "MODIFIED", "DELETED"] = (
+        "DELETED" if not now else "MODIFIED" if before else "ADDED"
+    )
+    return WatchEvent(seen, objects.copied(change.obj))
+
+
+def _resource(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def in_scope(kind: Kind, wanted: str | None, namespace: str) -> bool:
+    """Whether an object of a namespace is meant by `namespace` of the port's list and watch."""
+    return wanted is None or not kind.namespaced or wanted == namespace
+
+
+def _address(obj: Object) -> tuple[str, str]:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
