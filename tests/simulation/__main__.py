@@ -13,6 +13,7 @@ import structlog
 from agent.engine.crash_points import CRASH_POINTS
 from tests.simulation.scenario import STORMY, Result, aborted, eventful, straight
 from tests.simulation.virtual import run
+from tests.simulation.world import World
 
 
 def play(seed: int) -> Result:
@@ -36,6 +37,7 @@ def main() -> int:
     verbose = options.only is not None
     level = logging.DEBUG if verbose else logging.CRITICAL
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    World.is_verbose = verbose
     start = options.only if verbose else options.start
     failed, crashes, reached, began = 0, 0, Counter[str](), time.perf_counter()
     for seed in range(start, start + (1 if verbose else options.seeds)):

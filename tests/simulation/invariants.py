@@ -10,7 +10,7 @@ from agent.cluster.local.store import LocalCluster
 from agent.cluster.port import Kind
 from agent.engine import outbox
 from tests.simulation.faults import Connection
-from tests.simulation.manifests import KEY, ROLLOUT, ROUTE
+from tests.simulation.manifests import KEY, ROLLOUT, ROUTE, weights_of
 
 RACE_SECONDS = 0.5
 """A write that was under way when an abort or a hold was stored may still land this much later."""
@@ -109,9 +109,9 @@ class Checker:
 
     def _route(self, connection: Connection, before: Object, after: Object) -> None:
         self._same("I7 only weights of the named route", _unweighted(before), _unweighted(after))
-        weights = _weights(after)
+        weights = weights_of(after)
         self._check(sum(weights) == 100, f"I8 weights sum to {sum(weights)}")
-        old, new = _weights(before)[1], weights[1]
+        old, new = weights_of(before)[1], weights[1]
         if not self.weights or self.weights[-1] != new:
             self.weights.append(new)
         if new <= old:
@@ -145,7 +145,7 @@ class Checker:
         if now >= was:
             return
         self._fenced(connection, "removing pods")
-        weights = _weights(self._last[ROUTE])
+        weights = weights_of(self._last[ROUTE])
         status = self._rollout_now().get("status") or {}
         pod_hash = before["metadata"]["labels"][POD_TEMPLATE_HASH]
         names = {
@@ -207,12 +207,6 @@ def _allowed_weight(rollout: Object) -> int:
     if index is None or index >= len(steps):
         return 100
     return max((step.get("setWeight") or 0 for step in steps[: index + 1]), default=0)
-
-
-def _weights(route: Object) -> tuple[int, int]:
-    primary = next(item for item in route["spec"]["http"] if item.get("name") == "primary")
-    by_host = {item["destination"]["host"]: item.get("weight") or 0 for item in primary["route"]}
-    return by_host["web-stable"], by_host["web-canary"]
 
 
 def _unweighted(route: Object) -> Any:

@@ -85,3 +85,10 @@ def service(name: str) -> Object:
 def namespace() -> Object:
     """The namespace of the shop."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+
+
+def weights_of(route: Object) -> tuple[int, int]:
+    """Weights of stable and canary in the route that is ours."""
+    primary = next(item for item in route["spec"]["http"] if item.get("name") == "primary")
+    by_host = {item["destination"]["host"]: item.get("weight") or 0 for item in primary["route"]}
+    return by_host["web-stable"], by_host["web-canary"]

@@ -271,8 +271,25 @@ async def _quiet(world: World) -> None:
     await world.clock.sleep(70)  # pods that an abort or a promotion left over are gone by then
     version = world.store.now_version()
     await world.clock.sleep(30)
+    _served_as_said(world)
     if world.store.now_version() != version:
         world.checker.violations.append("the loop is hot: writes without a cause")
+
+
+def _served_as_said(world: World) -> None:
+    """When all is quiet users reach the version that the status calls stable, and nobody keeps the other one."""
+    status, stable = world.status(), world.status().get("stableRS")
+    served = world.selected("web-canary" if world.weight() == 100 else "web-stable")
+    over = status.get("abort") or status.get("currentPodHash") == stable
+    if over and world.weight() in (0, 100) and served != stable:
+        world.checker.violations.append(f"users reach {served}, the status says {stable}")
+    left = {
+        item["metadata"]["name"]: item["spec"]["replicas"]
+        for item in world.store.peek_all("ReplicaSet")
+        if item["spec"]["replicas"] and not item["metadata"]["name"].endswith(f"-{stable}")
+    }
+    if over and left:
+        world.checker.violations.append(f"pods are left over: {left}")
 
 
 def _result(world: World, seed: int) -> Result:

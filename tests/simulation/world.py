@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.api.meta import Key, Object
+from agent.api.names import POD_TEMPLATE_HASH
 from agent.bus.port import Receive, Record
 from agent.clock import Clock, LoopClock
 from agent.cluster.cache import Cache
@@ -25,7 +26,8 @@ from agent.rollout.types import Policy
 from agent.traffic.routers import ROUTERS
 from tests.simulation.faults import CALM, Connection, Crash, Weather
 from tests.simulation.invariants import Checker
-from tests.simulation.manifests import KEY, ROUTE
+from tests.simulation.manifests import KEY, ROUTE, weights_of
+from tests.simulation.narrate import narrate
 
 EPOCH: Final = datetime(2026, 5, 1, 10, tzinfo=UTC)
 CACHED: Final = (
@@ -180,6 +182,9 @@ class World:
         level_check: what the processes ask before a raise.
     """
 
+    is_verbose = False
+    """Whether everything that is stored is printed (replay of one seed)."""
+
     def __init__(
         self,
         seed: int,
@@ -221,7 +226,9 @@ class World:
         and so on.
         """
         waiting = list(crash_at)
+        told = ("Rollout", "ReplicaSet", "Service", "VirtualService") if World.is_verbose else ()
         tasks = [
+            *(asyncio.create_task(narrate(self.store, self.clock, kind)) for kind in told),
             asyncio.create_task(self.workloads.run(), name="workloads"),
             *(
                 asyncio.create_task(self._supervise(number, waiting), name=f"process {number}")
@@ -318,8 +325,13 @@ class World:
         """The canary's weight in the VirtualService."""
         route = self.store.peek(*ROUTE)
         assert route is not None
-        primary = next(item for item in route["spec"]["http"] if item["name"] == "primary")
-        return int(primary["route"][1].get("weight") or 0)
+        return weights_of(route)[1]
+
+    def selected(self, service: str) -> str:
+        """The pod-template hash that a Service selects."""
+        found = self.store.peek("Service", KEY.namespace, service) or {}
+        selector = (found.get("spec") or {}).get("selector") or {}
+        return str(selector.get(POD_TEMPLATE_HASH, ""))
 
     def violations(self) -> list[str]:
         """Everything that is broken so far."""
