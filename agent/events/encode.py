@@ -1,0 +1,60 @@
+"""Events onto the wire, by the CloudEvents SDK, with its traps worked round.
+
+The SDK keeps a reference to the attributes it is given and invents what is missing, so it gets a fresh and
+complete dict of strings; data goes in as bytes, or None for "no data" (an empty record value).
+"""
+
+from typing import Any
+
+import msgspec
+from cloudevents.core.bindings import http
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
+from agent.bus.port import Record
+from agent.events.event import Event
+
+
+def to_cloudevent(event: Event) -> CloudEvent:
+    """The SDK's event. JSON data is handed over decoded, other data as bytes."""
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": event.time,
+        **event.extensions,
+    }
+    for name, value in (
+        ("subject", event.subject),
+        ("datacontenttype", event.datacontenttype),
+        ("dataschema", event.dataschema),
+    ):
+        if value:
+            attributes[name] = value
+    return CloudEvent(attributes, _data(event))
+
+
+def to_json(event: Event) -> bytes:
+    """Structured mode, JSON."""
+    return http.to_structured(to_cloudevent(event), JSONFormat()).body
+
+
+def to_record(event: Event, *, topic: str, key: bytes | None) -> Record:
+    """Structured mode as a record: the envelope is the value."""
+    headers = (("content-type", b"application/cloudevents+json"),)
+    return Record(topic=topic, key=key, value=to_json(event), headers=headers)
+
+
+def to_binary(event: Event) -> tuple[dict[str, str], bytes]:
+    """Binary mode over HTTP: headers and body."""
+    message = http.to_binary(to_cloudevent(event), JSONFormat())
+    return dict(message.headers), message.body
+
+
+def _data(event: Event) -> Any:
+    if not event.data:
+        return None
+    if event.datacontenttype in ("", "application/json") or event.datacontenttype.endswith("+json"):
+        return msgspec.json.decode(event.data)
+    return event.data

@@ -1,0 +1,108 @@
+"""Prometheus metrics: every one has its name here, once."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from agent.engine.metrics import Meter
+from agent.engine.port import Engine
+
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics(Meter):
+    """What one process counts, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = self._counter(
+            "events_received", "Events by type, door and outcome", "type", "door", "outcome"
+        )
+        self.dead_letters = self._counter("dead_letters", "Records that could not be used", "topic")
+        self.alerts = self._counter("alerts", "Alerts by what they did", "outcome")
+        self.commands = self._counter("commands", "Commands by outcome", "command", "outcome")
+        self.deployments = self._counter("deployments", "Deployment events by outcome", "outcome")
+        self.telegram = self._counter(
+            "telegram_messages", "Messages by kind and outcome", "kind", "outcome"
+        )
+        self.measurements = self._counter(
+            "measurements", "Measurements by provider and phase", "provider", "phase"
+        )
+        self._passes = self._counter("passes", "Passes by result", "result")
+        self._writes = self._counter("writes", "Writes to the cluster", "kind", "verb", "result")
+        self._announced = self._counter(
+            "announcements", "Announcements by transition and result", "transition", "result"
+        )
+        self._recorded = self._counter(
+            "kubernetes_events", "Core Events on rollouts by result", "result"
+        )
+        self._write_seconds = self._histogram("write_seconds", "Duration of a write to the cluster")
+        self._wait_seconds = self._histogram("wake_wait_seconds", "From a wake to its pass")
+        self._abort_seconds = self._histogram(
+            "abort_seconds", "From the decision of an abort to the route's write"
+        )
+        self.loop_lag = Gauge(
+            "serinus_loop_lag_seconds", "How late the event loop ran", registry=self.registry
+        )
+        self.skew = Gauge(
+            "serinus_api_skew_seconds", "API server's clock minus ours", registry=self.registry
+        )
+
+    def observe_rollouts(self, engine: Engine) -> None:
+        """Export weight and state of every rollout at each scrape."""
+        self.registry.register(_Rollouts(engine))
+
+    def expose(self) -> tuple[bytes, str]:
+        """The text for a scrape and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    # agent.engine.metrics.Meter
+
+    def wrote(self, kind: str, verb: str, result: str, seconds: float) -> None:
+        self._writes.labels(kind, verb, result).inc()
+        self._write_seconds.observe(seconds)
+
+    def passed(self, result: str) -> None:
+        self._passes.labels(result).inc()
+
+    def waited(self, seconds: float) -> None:
+        self._wait_seconds.observe(seconds)
+
+    def aborted(self, seconds: float) -> None:
+        self._abort_seconds.observe(seconds)
+
+    def announced(self, transition: str, result: str) -> None:
+        self._announced.labels(transition, result).inc()
+
+    def recorded(self, result: str) -> None:
+        self._recorded.labels(result).inc()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"serinus_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(f"serinus_{name}", text, buckets=SECONDS, registry=self.registry)
+
+
+class _Rollouts:
+    """Gauges read off the cache when they are asked for: no series outlives its rollout."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ["namespace", "name"]
+        weight = GaugeMetricFamily(
+            "serinus_rollout_weight", "Weight of the canary in percent", labels=labels
+        )
+        exposed = GaugeMetricFamily(
+            "serinus_rollout_exposed", "Whether users reach the new version", labels=labels
+        )
+        for view in self._engine.views():
+            weight.add_metric([*view.key], view.canary_weight)
+            exposed.add_metric([*view.key], float(view.exposed))
+        yield weight
+        yield exposed
