@@ -25,13 +25,12 @@ def to_cloudevent(event: Event) -> CloudEvent:
         "time": event.time,
         **event.extensions,
     }
-    for name, value in (
-        ("subject", event.subject),
-        ("datacontenttype", event.datacontenttype),
-        ("dataschema", event.dataschema),
-    ):
-        if value:
-            attributes[name] = value
+    optional = {
+        "subject": event.subject,
+        "datacontenttype": event.datacontenttype,
+        "dataschema": event.dataschema,
+    }
+    attributes |= {name: value for name, value in optional.items() if value}
     return CloudEvent(attributes, _data(event))
 
 

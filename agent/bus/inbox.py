@@ -1,0 +1,80 @@
+"""The inbox: records become events, events reach their handler, what cannot be used is dead-lettered.
+
+Handlers are idempotent, so nothing is remembered here about what was seen.
+"""
+
+import fnmatch
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from agent.bus.dead_letter import bury
+from agent.bus.port import Bus, Record
+from agent.errors import Refused, Retry, Unavailable
+from agent.events.decode import from_record
+from agent.events.event import Event
+
+log = structlog.get_logger(__name__)
+
+Handle = Callable[[Event], Awaitable[None]]
+"""Carries one event out. Refused: never possible (dead letter). Retry, Unavailable: later."""
+
+Counted = Callable[[str, str, str], None]
+
+
+class Inbox:
+    """Dispatches by event type.
+
+    Args:
+        table: pattern (`*`, `?`) of the type to its handler; the first that matches counts.
+        counted: called with type, door and outcome of every event.
+    """
+
+    def __init__(
+        self, bus: Bus, table: Mapping[str, Handle], *, counted: Counted = lambda *_: None
+    ) -> None:
+        self._bus = bus
+        self._table = dict(table)
+        self._counted = counted
+
+    async def receive(self, record: Record) -> None:
+        """Take one record of the bus; returning means done. Raises Unavailable for "later"."""
+        try:
+            event = from_record(record)
+            await self.dispatch(event, "bus")
+        except Refused as error:
+            log.warning(
+                "event.dead_letter", topic=record.topic, offset=record.offset, reason=str(error)
+            )
+            self._counted("", "bus", "dead-letter")
+            await bury(self._bus, record, str(error))
+
+    async def dispatch(self, event: Event, door: str) -> None:
+        """Hand the event to its handler. An unknown type is counted and done.
+
+        Raises Refused or Unavailable.
+        """
+        handle = self.handler_of(event.type)
+        if handle is None:
+            self._counted("unknown", door, "ignored")
+            log.info("event.unknown_type", type=event.type, source=event.source, id=event.id)
+            return
+        try:
+            await handle(event)
+        except Retry as error:
+            self._counted(event.type, door, "later")
+            raise Unavailable(str(error), retry_after_seconds=error.after_seconds) from error
+        except Unavailable:
+            self._counted(event.type, door, "later")
+            raise
+        except Refused:
+            self._counted(event.type, door, "refused")
+            raise
+        self._counted(event.type, door, "done")
+
+    def handler_of(self, event_type: str) -> Handle | None:
+        """The handler of a type, None when it is unknown."""
+        return next(
+            (h for pattern, h in self._table.items() if fnmatch.fnmatchcase(event_type, pattern)),
+            None,
+        )
