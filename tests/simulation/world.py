@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from agent.cluster.local.store import LocalCluster
 from agent.cluster.local.workloads import Workloads
 from agent.cluster.port import KINDS
 from agent.engine.engine import Options, RolloutEngine
+from agent.engine.passes import Decide
 from agent.engine.raising import LevelCheck, no_alerts
 from agent.errors import SerinusError, Unavailable
 from agent.rollout.decide import decide
@@ -52,11 +54,12 @@ class SimulatedBus:
         self._clock = clock
         self._rng = rng
         self._weather = weather
+        self.is_down = False
         self.records: list[Record] = []
 
     async def publish(self, record: Record) -> None:
         await self._clock.sleep(self._rng.uniform(0.001, 0.01))
-        if self._rng.random() < self._weather.unavailable:
+        if self.is_down or self._rng.random() < self._weather.unavailable:
             raise Unavailable("simulated: the bus does not answer")
         self.records.append(record)
         self.accepted(msgspec.json.decode(record.value or b"")["id"])
@@ -133,9 +136,13 @@ class Process:
             self.connection,
             self.cache,
             world.clock,
-            decide,
+            world.decide,
             ROUTERS,
-            options=Options(policy=world.policy, seed=world.rng.randrange(1 << 30)),
+            options=Options(
+                policy=world.policy,
+                seed=world.rng.randrange(1 << 30),
+                dump_directory=world.dump_directory,
+            ),
             bus=world.bus,
             ownership=self.shares,
             level_check=world.level_check,
@@ -180,6 +187,7 @@ class World:
     Args:
         replicas: how many processes; the first one owns everything at the beginning.
         level_check: what the processes ask before a raise.
+        decide: the pure core, or something that fails where a test wants it to.
     """
 
     is_verbose = False
@@ -194,7 +202,11 @@ class World:
         replicas: int = 1,
         policy: Policy | None = None,
         level_check: LevelCheck = no_alerts,
+        decide: Decide = decide,
+        dump_directory: Path | None = None,
     ) -> None:
+        self.decide = decide
+        self.dump_directory = dump_directory
         self.rng = random.Random(seed)
         self.weather = weather
         self.policy = policy or Policy(drain_seconds=1.0, compat="argo")
@@ -297,7 +309,16 @@ class World:
                         raise
             await self.clock.sleep(0.2)
 
-    async def until(self, holds: Callable[[], bool], *, within: float, what: str) -> None:
+    @property
+    def engine(self) -> RolloutEngine:
+        """The engine of the first process."""
+        process = self.processes[0]
+        assert process is not None
+        return process.engine
+
+    async def until(
+        self, holds: Callable[[], bool], *, within: float, what: str, every: float = 0.05
+    ) -> None:
         """Wait for a condition on the store."""
         ends = self.clock.monotonic() + within
         while not holds():
@@ -306,7 +327,7 @@ class World:
                     f"not within {within} s: {what}; status {self.status()}; "
                     f"weight {self.weight()}; violations {self.checker.violations}"
                 )
-            await self.clock.sleep(0.05)
+            await self.clock.sleep(every)
 
     # A look at the store.
 
