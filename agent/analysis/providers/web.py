@@ -1,0 +1,131 @@
+"""Web: any HTTP API that answers JSON or text (reference: Argo's metricproviders/webmetric)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from agent.analysis.expression import judge
+from agent.analysis.providers.jsonpath import find
+from agent.analysis.providers.port import Asked, Compat, failed
+from agent.api.analysis import Measurement, Metric
+from agent.errors import Refused, Unavailable
+from agent.http import Answer, Http
+
+TIMEOUT_SECONDS: Final = 10.0
+_WITH_BODY: Final = ("POST", "PUT")
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to be sent, as plain data."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: str
+    seconds: float
+    verify: bool
+
+
+class Web:
+    """Provider `web`."""
+
+    name = "web"
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def check(self, metric: Metric) -> None:
+        plan(metric)
+
+    async def measure(self, asked: Asked) -> Measurement:
+        try:
+            request = plan(asked.metric)
+        except Refused as error:
+            return failed(error.detail)
+        try:
+            answer = await self._http.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                body=request.body.encode(),
+                seconds=request.seconds,
+                verify=request.verify,
+            )
+        except Unavailable as error:
+            return failed(str(error))
+        return convert(asked.metric, answer, asked.compat)
+
+
+def plan(metric: Metric) -> Request:
+    """The request of a metric. Raises Refused in Argo's words."""
+    settings: Mapping[str, Any] = (metric.provider or {}).get("web") or {}
+    method = str(settings.get("method") or "GET")
+    body, json_body = str(settings.get("body") or ""), settings.get("jsonBody")
+    if body and json_body is not None:
+        raise Refused("use either Body or JSONBody; both cannot exists for WebMetric payload")
+    if (body or json_body is not None) and method not in _WITH_BODY:
+        raise Refused("Body/JSONBody can only be used with POST or PUT WebMetric Method types")
+    if settings.get("authentication"):
+        raise Refused("authentication is not supported by Serinus yet; use headers")
+    headers = {
+        str(h.get("key", "")): str(h.get("value", "")) for h in settings.get("headers") or ()
+    }
+    if json_body is not None:
+        headers["Content-Type"] = "application/json"
+        body = msgspec.json.encode(json_body).decode()
+    return Request(
+        method=method,
+        url=str(settings.get("url") or ""),
+        headers=headers,
+        body=body,
+        seconds=float(settings.get("timeoutSeconds") or TIMEOUT_SECONDS),
+        verify=not settings.get("insecure"),
+    )
+
+
+def convert(metric: Metric, answer: Answer, compat: Compat) -> Measurement:
+    """The measurement that an answer comes to."""
+    if not 200 <= answer.status < 300:
+        return failed(f"received non 2xx response code: {answer.status}")
+    path = str(((metric.provider or {}).get("web") or {}).get("jsonPath") or "")
+    try:
+        value: Any = msgspec.json.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # Not JSON is plain text, as in Argo; a path into it finds nothing.
+        value, shown = answer.body.decode(errors="replace"), answer.body.decode(errors="replace")
+        if path and compat == "safe":
+            return failed(f"the answer is not JSON, so {path} finds nothing: {shown[:200]!r}")
+    else:
+        if path:
+            try:
+                hits = find(path, value)
+            except Refused as error:
+                return failed(f"Could not find JSONPath in body: {error.detail}")
+            if not hits:
+                return failed("result of web metric produced no value")
+            value = hits[0]
+        shown = msgspec.json.encode(value, order="deterministic").decode()
+    phase, message = judge(
+        floats(value),
+        success=metric.success_condition,
+        failure=metric.failure_condition,
+        result_type="json",
+        compat=compat,
+    )
+    return Measurement(
+        phase=phase, message=message, value="" if phase == "Error" and compat == "argo" else shown
+    )
+
+
+def floats(value: Any) -> Any:
+    """JSON numbers as floats, which is what Go's decoder gives the conditions."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return float(value)
+    if isinstance(value, list):
+        return [floats(item) for item in value]
+    if isinstance(value, dict):
+        return {name: floats(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,142 @@
+"""HTTP to the outside: the one module that knows httpx.
+
+httpx 0.28 loses a pool slot for good when a request is cancelled, so deadlines are read timeouts, a request
+that nobody waits for any more runs to its end in a task of ours, and a client whose pool is exhausted is
+replaced. Bodies are bounded while they are read.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+import msgspec
+import structlog
+
+from agent.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS: Final = 5.0
+MAX_BODY: Final = 1024 * 1024
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Any answer, whatever its status. Header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class TooLong(Unavailable):
+    """The answer's body is longer than was asked for."""
+
+
+class Http:
+    """A client for everything that is not the API server. Redirects are not followed."""
+
+    def __init__(self) -> None:
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._running: set[asyncio.Task[Answer]] = set()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        seconds: float = 10.0,
+        verify: bool = True,
+        max_body: int = MAX_BODY,
+    ) -> Answer:
+        """One request. Raises Unavailable when there is no (whole) answer within `seconds`."""
+        task = asyncio.create_task(
+            self._request(method, url, headers or {}, body, seconds, verify, max_body)
+        )
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(_retrieved)
+        return await asyncio.shield(task)
+
+    async def post(self, url: str, body: bytes) -> tuple[int, bytes]:
+        """POST of JSON: status and body."""
+        answer = await self.request(
+            "POST", url, headers={"Content-Type": "application/json"}, body=body
+        )
+        return answer.status, answer.body
+
+    async def aclose(self) -> None:
+        """Wait for what runs, then close."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=CONNECT_SECONDS)
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.aclose()
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        seconds: float,
+        verify: bool,
+        max_body: int,
+    ) -> Answer:
+        timeout = httpx.Timeout(CONNECT_SECONDS, read=seconds)
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        try:
+            client = self._client(verify)
+            async with client.stream(
+                method, url, headers=headers, content=body, timeout=timeout
+            ) as response:
+                read = bytearray()
+                async for chunk in response.aiter_bytes():
+                    read += chunk
+                    if len(read) > max_body:
+                        raise TooLong(f"the answer of {_host(url)} is longer than {max_body} bytes")
+                    if loop.time() > ends:
+                        raise Unavailable(f"{_host(url)} did not answer within {seconds:g} s")
+                names = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, names, bytes(read))
+        except httpx.PoolTimeout as error:
+            self._replace(verify)
+            raise Unavailable(f"no connection to {_host(url)} is free") from error
+        except httpx.TimeoutException as error:
+            raise Unavailable(f"{_host(url)} did not answer within {seconds:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise Unavailable(f"{_host(url)}: {str(error) or type(error).__name__}") from error
+
+    def _client(self, verify: bool) -> httpx.AsyncClient:
+        if verify not in self._clients:
+            limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+            self._clients[verify] = httpx.AsyncClient(
+                verify=verify,
+                limits=limits,
+                follow_redirects=False,
+                headers={"User-Agent": "serinus"},
+            )
+        return self._clients[verify]
+
+    def _replace(self, verify: bool) -> None:
+        """Leave a client whose pool is used up; its requests run to their ends."""
+        self._clients.pop(verify, None)
+        log.warning("http.pool_replaced")
+
+
+def _retrieved(task: "asyncio.Task[Answer]") -> None:
+    """Nobody may be waiting for the answer any more: its error is not a lost one."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _host(url: str) -> str:
+    """What may be shown of a URL: paths carry tokens, queries carry secrets."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        return "the URL"
+    return f"{parsed.scheme}://{parsed.host}" + (f":{parsed.port}" if parsed.port else "")
