@@ -23,9 +23,10 @@ from agent.engine.crash_points import Reach, pass_by
 from agent.engine.exposure import view_of
 from agent.engine.intents import Intents
 from agent.engine.interest import Interest
-from agent.engine.lane import Epoch, Lanes
+from agent.engine.lane import Lanes
 from agent.engine.metrics import Meter
-from agent.engine.observe import Objects, Observer, Routers, named_by
+from agent.engine.notice import Notice
+from agent.engine.observe import Objects, Observer, Routers
 from agent.engine.outlet import Outlet
 from agent.engine.ownership import Ownership, SoleOwner
 from agent.engine.passes import Decide, Passes, Wait
@@ -34,14 +35,13 @@ from agent.engine.pruned import Pruned
 from agent.engine.quarantine import Quarantine
 from agent.engine.raising import LevelCheck, Raiser, no_alerts
 from agent.engine.records import Recorder
-from agent.engine.revision import event_data
 from agent.engine.swap import Swap
 from agent.engine.sweep import PERIOD_SECONDS, Sweep
 from agent.engine.timers import Timers
-from agent.engine.write import Writer, version_of
+from agent.engine.write import Writer
 from agent.errors import SerinusError, Unavailable
 from agent.events.catalogue import Cause, Command, Deployment, Expect
-from agent.rollout.types import Announcement, Policy
+from agent.rollout.types import Policy
 
 log = structlog.get_logger(__name__)
 
@@ -132,10 +132,11 @@ class RolloutEngine:
             Backoff(rng),
             clock,
             owns=self._ownership.owns,
-            quarantined=self._announce_quarantine,
+            interest=self._interest,
+            notice=Notice(writer, objects, self._outlet, clock),
             counted=meter.passed,
         )
-        self._lanes = Lanes(self._pass, parallel=options.parallel, waited=meter.waited)
+        self._lanes = Lanes(self._passes.run, parallel=options.parallel, waited=meter.waited)
         self._sweep = Sweep(self._keys, self._passes.last_pass.get, self.wake, clock)
         self._relay = (
             Relay(
@@ -329,12 +330,6 @@ class RolloutEngine:
 
     # Inside.
 
-    async def _pass(self, key: Key, epoch: Epoch, causes: tuple[str, ...]) -> float | None:
-        rollout = self._objects.get(Ref("Rollout", *key))
-        if rollout is not None:
-            self._interest.set(key, (*named_by(rollout), *self._observer.references(rollout)))
-        return await self._passes.run(key, epoch, causes)
-
     def _acted(self, key: Key, outcome: Outcome) -> Outcome:
         if outcome.result == "done" and self._ownership.owns(key):
             self._lanes.wake(key, "intent", urgent=True)
@@ -388,19 +383,3 @@ class RolloutEngine:
         task = self._group.create_task(run, name="abort")
         self._aborting.add(task)
         task.add_done_callback(self._aborting.discard)
-
-    async def _announce_quarantine(self, rollout: Object, message: str) -> None:
-        """Say that a rollout waits for a person because of a failure of ours; best effort."""
-        if self._outlet is None:
-            return
-        key, now = Key.of(rollout), self._clock.now()
-        replica_sets = tuple(self.replica_sets(key))
-        data = msgspec.structs.replace(event_data(rollout, replica_sets), message=message)
-        announcement = Announcement(transition="degraded", data=data)
-        conditions = self._outlet.conditions(
-            key, rollout, rollout.get("status") or {}, (announcement,), now
-        )
-        try:
-            await self._writer.status(key, {"conditions": conditions}, version_of(rollout))
-        except SerinusError as error:
-            log.warning("rollout.quarantine_not_announced", rollout=str(key), error=str(error))

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
 
-from agent.api.meta import Key, Object
+from agent.api.meta import Key
 from agent.clock import Clock
 from agent.engine.act import Actor
 from agent.engine.backoff import Backoff
 from agent.engine.fence import Superseded, Turn
+from agent.engine.interest import Interest
 from agent.engine.lane import Epoch
-from agent.engine.observe import Observer, Routers
+from agent.engine.notice import Notice
+from agent.engine.observe import Observer, Routers, named_by
 from agent.engine.quarantine import Quarantine
 from agent.engine.timers import Timers
 from agent.errors import Conflict, Forbidden, Invalid, Refused, Retry, Unavailable
@@ -35,19 +37,14 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-class Announce(Protocol):
-    """Called when a rollout enters quarantine."""
-
-    async def __call__(self, rollout: Object, message: str) -> None: ...
-
-
 class Passes:
     """Runs passes.
 
     Args:
         decide: the pure core.
         owns: whether this process drives a rollout.
-        quarantined: announces a quarantine.
+        interest: learns what each rollout refers to.
+        notice: announces a quarantine.
     """
 
     def __init__(
@@ -62,7 +59,8 @@ class Passes:
         clock: Clock,
         *,
         owns: Callable[[Key], bool],
-        quarantined: Announce,
+        interest: Interest,
+        notice: Notice,
         counted: Callable[[str], None] = lambda _result: None,
     ) -> None:
         self._observer = observer
@@ -74,7 +72,8 @@ class Passes:
         self._backoff = backoff
         self._clock = clock
         self._owns = owns
-        self._announce = quarantined
+        self._interest = interest
+        self._notice = notice
         self._counted = counted
         self._busy: dict[Key, tuple[float, int]] = {}
         self.last_pass: dict[Key, float] = {}
@@ -92,7 +91,9 @@ class Passes:
                 self._quarantine.release(key)
                 return None
             self.last_pass[key] = self._clock.monotonic()
-            if self._quarantine.holds(key, observation.rollout):
+            rollout = observation.rollout
+            self._interest.set(key, (*named_by(rollout), *self._observer.references(rollout)))
+            if self._quarantine.holds(key, rollout):
                 return None
             return await self._guarded(key, epoch, observation, causes)
 
@@ -175,4 +176,4 @@ class Passes:
         self._timers.set(key, None)
         self.waits[key] = Wait(why=why)
         log.error("rollout.quarantined", why=why, dump=str(path or ""))
-        await self._announce(observation.rollout, why)
+        await self._notice.quarantined(observation.rollout, why)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from agent.api.holds import Hold, decode_holds
 from agent.api.meta import Object, Ref
@@ -405,6 +406,21 @@ def test_stopping_lets_announcements_out_first() -> None:
             await world.clock.sleep(8)
             entries = set(world.checker.stored)
             assert entries <= world.checker.published
+
+    run(main())
+
+
+def test_a_field_that_the_server_prunes_is_named_once_and_makes_no_hot_loop() -> None:
+    async def main() -> None:
+        weather = Weather(drops=frozenset({"duration", "HPAReplicas"}))
+        with structlog.testing.capture_logs() as logs:
+            async with shop(weather=weather) as world:
+                await world.clock.sleep(5)
+                version = world.store.now_version()
+                await world.clock.sleep(300)
+                assert world.store.now_version() == version
+        fields = [entry["field"] for entry in logs if entry["event"] == "cluster.field_pruned"]
+        assert sorted(fields) == ["HPAReplicas", "duration"]
 
     run(main())
 

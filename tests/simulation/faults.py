@@ -28,6 +28,8 @@ class Weather:
     unavailable: float = 0.0
     lost_answer: float = 0.0
     """The write is stored, its answer is not seen."""
+    drops: frozenset[str] = frozenset()
+    """Members of a Rollout's status that the server prunes, as with an older CRD."""
     watch_lag: tuple[float, float] = (0.0, 0.05)
 
 
@@ -95,6 +97,9 @@ class Connection:
         status: bool = False,
         urgent: bool = False,
     ) -> Object:
+        if status and self._weather.drops:
+            kept = {n: v for n, v in patch["status"].items() if n not in self._weather.drops}
+            patch = {**patch, "status": kept}
         return await self._write(
             "status" if status else "patch",
             kind,
