@@ -19,6 +19,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from functools import cache
 from json.encoder import encode_basestring
 from typing import Any, Final, NamedTuple
@@ -170,7 +171,7 @@ def _number(value: float) -> str:
         return str(int(value))
     text = repr(value)
     if 1e-6 <= abs(value) < 1e21:
-        return f"{value:.17f}".rstrip("0") if "e" in text else text
+        return f"{Decimal(text):f}"
     mantissa, _, exponent = text.partition("e")
     return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0')}"
 
