@@ -1,7 +1,6 @@
 """What an API server serves: the version of a kind, and whether it has a status subresource."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -27,49 +26,51 @@ class Served(msgspec.Struct, frozen=True):
 
     def path(self, namespace: str | None, name: str = "") -> str:
         """URL path of the collection (all namespaces for None) or of one object."""
-        root = (
-            f"/apis/{self.kind.group}/{self.version}" if self.kind.group else f"/api/{self.version}"
-        )
         scope = (
             f"/namespaces/{quote(namespace, safe='')}" if self.kind.namespaced and namespace else ""
         )
+        root = _root(self.kind.group, self.version)
         return f"{root}{scope}/{self.kind.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
     def named(self, obj: Object) -> Object:
         """The object with the apiVersion and kind that items of lists lack."""
-        if "kind" in obj and "apiVersion" in obj:
-            return obj
-        return {"apiVersion": self.api_version, "kind": self.kind.kind, **obj}
+        return {**obj, "apiVersion": self.api_version, "kind": self.kind.kind}
+
+
+class Resources(Protocol):
+    """GET of a path such as `/apis/apps/v1`. Raises NotFound."""
+
+    async def __call__(self, path: str, *, urgent: bool) -> Object: ...
 
 
 class Discovery:
-    """Asks once a kind; what is not served is asked for again (a CRD may be installed later).
+    """Asks once a kind; what is not served is asked for again (a CRD may be installed later)."""
 
-    Args:
-        resources: GET of a path such as `/apis/apps/v1`, raising NotFound.
-    """
-
-    def __init__(self, resources: Callable[[str], Awaitable[Object]]) -> None:
+    def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._served: dict[str, Served] = {}
 
-    async def served(self, kind: Kind) -> Served:
+    async def served(self, kind: Kind, *, urgent: bool = False) -> Served:
         """How this API server serves the kind. Raises NotFound when it does not."""
         known = self._served.get(kind.kind)
         if known is not None:
             return known
         for version in VERSIONS.get(kind.group, (kind.version,)):
-            path = f"/apis/{kind.group}/{version}" if kind.group else f"/api/{version}"
             try:
-                names = _names(await self._resources(path))
+                answer = await self._resources(_root(kind.group, version), urgent=urgent)
             except NotFound:
                 continue
+            names = {str(resource.get("name")) for resource in answer.get("resources") or ()}
             if kind.plural in names:
                 served = Served(kind, version, f"{kind.plural}/status" in names)
                 self._served[kind.kind] = served
                 return served
         raise NotFound(f"the API server does not serve {kind.plural} of {kind.group or 'core'}")
 
+    def forget(self, kind: Kind) -> None:
+        """Ask again: the collection was not found, so the CRD has changed."""
+        self._served.pop(kind.kind, None)
 
-def _names(answer: dict[str, Any]) -> frozenset[str]:
-    return frozenset(str(resource.get("name")) for resource in answer.get("resources") or ())
+
+def _root(group: str, version: str) -> str:
+    return f"/apis/{group}/{version}" if group else f"/api/{version}"

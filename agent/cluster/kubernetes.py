@@ -1,48 +1,36 @@
 """The Kubernetes port over kubernetes-asyncio: its authentication and transport, our own semantics.
 
 Only dicts travel: the library's models cost tens of milliseconds a list. Content types are explicit (its
-default for a dict patch is wrong). Two clients with connections of their own are the two budgets: urgent
-writes never wait for routine ones.
+default for a dict patch is wrong).
 """
 
+import asyncio
 import builtins
 import random
-from collections.abc import AsyncIterator, Callable
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-import structlog
 
 from agent.api.meta import Object
 from agent.clock import Clock
-from agent.cluster.discovery import Discovery
+from agent.cluster.discovery import Discovery, Served
 from agent.cluster.port import Kind, Listing, WatchEvent
-from agent.errors import (
-    AlreadyExists,
-    Conflict,
-    Forbidden,
-    Gone,
-    Invalid,
-    NotFound,
-    SerinusError,
-    Unavailable,
-)
+from agent.cluster.transport import Clients, Request, Transport, error_of, words
+from agent.errors import Gone, Invalid, NotFound, Unavailable
 
-log = structlog.get_logger(__name__)
-
-URGENT_SECONDS: Final = 1.0
-ROUTINE_SECONDS: Final = 10.0
-CONNECT_SECONDS: Final = 2.0
 PAGE: Final = 500
-ATTEMPTS: Final = 4
-BACKOFF_SECONDS: Final = 0.1
-MAX_RETRY_AFTER: Final = 10.0
+LIST_STARTS: Final = 3
+"""How often a list whose pages expired is begun anew."""
 WATCH_SECONDS: Final = (240, 360)
+WATCH_OPEN_SECONDS: Final = 10.0
 MAX_LINE: Final = 8 * 1024 * 1024
-SKEW_WARN_SECONDS: Final = 2.0
+URGENT_CONNECTIONS: Final = 16
+ROUTINE_CONNECTIONS: Final = 64
 MERGE: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 
@@ -50,68 +38,70 @@ JSON_PATCH: Final = "application/json-patch+json"
 class KubernetesCluster:
     """agent.cluster.port.Cluster of a real API server (or of the local facade). Make it with `connect`."""
 
-    def __init__(self, urgent: Any, routine: Any, clock: Clock) -> None:
-        self._urgent = urgent
-        self._routine = routine
-        self._clock = clock
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._discovery = Discovery(self._resources)
-        self.skew_seconds = 0.0
+
+    @property
+    def skew_seconds(self) -> float:
         """API server's clock minus ours, from its Date header (resolution 1 s)."""
+        return self._transport.skew_seconds
 
     async def get(self, kind: Kind, namespace: str, name: str, *, urgent: bool = False) -> Object:
-        served = await self._discovery.served(kind)
-        return await self._call("GET", served.path(namespace, name), urgent=urgent)
+        served = await self._discovery.served(kind, urgent=urgent)
+        request = Request("GET", served.path(namespace, name))
+        return served.named(await self._transport.call(request, urgent=urgent))
 
     async def list(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Listing:
         served = await self._discovery.served(kind)
-        path, items, page, version = served.path(namespace), [], "", ""
-        while True:
-            query = {"limit": str(PAGE), "continue": page, "labelSelector": labels}
-            answer = await self._call("GET", path, query=query)
-            items += [served.named(item) for item in answer.get("items") or ()]
-            version = version or str(answer["metadata"]["resourceVersion"])
-            page = answer["metadata"].get("continue") or ""
-            if not page:
-                return Listing(tuple(items), version)
+        for start in range(1, LIST_STARTS + 1):
+            try:
+                return await self._pages(served, namespace, labels)
+            except Gone:
+                if start == LIST_STARTS:
+                    raise
+            except NotFound:
+                self._discovery.forget(kind)
+                raise
+        raise AssertionError("unreachable: the last start returns or raises")
 
     async def watch(
         self, kind: Kind, namespace: str | None = None, *, resource_version: str, labels: str = ""
     ) -> AsyncIterator[WatchEvent]:
         served = await self._discovery.served(kind)
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311  # jitter, so that watches do not end together
-        query = {
-            "watch": "true",
-            "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
-            "timeoutSeconds": str(seconds),
-            "labelSelector": labels,
-        }
-        timeout = aiohttp.ClientTimeout(
-            total=seconds + 30, sock_connect=CONNECT_SECONDS, sock_read=seconds + 15
+        query = (
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", resource_version),
+            ("timeoutSeconds", str(seconds)),
+            *((("labelSelector", labels),) if labels else ()),
         )
-        response = await self._send(
-            "GET", served.path(namespace), query, None, "", timeout, self._routine
-        )
+        request = Request("GET", served.path(namespace), query)
         try:
-            if response.status != 200:
-                raise _error(response.status, await response.read(), response.headers)
+            async with asyncio.timeout(WATCH_OPEN_SECONDS):
+                response = await self._transport.open(
+                    request, seconds=seconds + 30, silence_seconds=seconds + 15
+                )
+        except TimeoutError:
+            raise Unavailable(f"{request}: no answer in {WATCH_OPEN_SECONDS:.0f} s") from None
+        except NotFound:
+            self._discovery.forget(kind)
+            raise
+        try:
             async for line in _lines(response):
-                event = msgspec.json.decode(line)
-                obj = event["object"]
-                if event["type"] == "ERROR":
-                    raise _error(int(obj.get("code") or 500), msgspec.json.encode(obj), {})
-                yield WatchEvent(event["type"], served.named(obj))
+                yield _event(served, line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"watch of {kind.plural} ended: {_words(error)}") from error
+            raise Unavailable(f"watch of {kind.plural} ended: {words(error)}") from error
         finally:
             response.close()
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         served = await self._discovery.served(kind)
         namespace = (obj.get("metadata") or {}).get("namespace") or "default"
-        body = {"apiVersion": served.api_version, "kind": kind.kind, **obj}
         # Not repeated after an unknown outcome: the caller sees AlreadyExists or creates again itself.
-        return await self._call("POST", served.path(namespace), body=body, attempts=1)
+        request = Request("POST", served.path(namespace), body=served.named(obj), repeatable=False)
+        return served.named(await self._transport.call(request))
 
     async def merge_patch(
         self,
@@ -123,9 +113,11 @@ class KubernetesCluster:
         status: bool = False,
         urgent: bool = False,
     ) -> Object:
-        served = await self._discovery.served(kind)
+        served = await self._discovery.served(kind, urgent=urgent)
         path = served.path(namespace, name) + ("/status" if status and served.has_status else "")
-        return await self._call("PATCH", path, body=patch, media=MERGE, urgent=urgent)
+        # Absolute values, so a second time changes nothing more; with a version it is a Conflict.
+        request = Request("PATCH", path, body=patch, media=MERGE)
+        return served.named(await self._transport.call(request, urgent=urgent))
 
     async def json_patch(
         self,
@@ -136,19 +128,17 @@ class KubernetesCluster:
         *,
         urgent: bool = False,
     ) -> Object:
-        served = await self._discovery.served(kind)
-        try:
-            return await self._call(
-                "PATCH", served.path(namespace, name), body=patch, media=JSON_PATCH, urgent=urgent
-            )
-        except Invalid as error:
-            # A failed `test` is 422, as is a result that the schema refuses: only the words differ.
-            if (
-                any(operation.get("op") == "test" for operation in patch)
-                and "test" in str(error).lower()
-            ):
-                raise Conflict(str(error)) from error
-            raise
+        served = await self._discovery.served(kind, urgent=urgent)
+        words_of = {operation.get("op") for operation in patch}
+        request = Request(
+            "PATCH",
+            served.path(namespace, name),
+            body=patch,
+            media=JSON_PATCH,
+            repeatable="test" in words_of or words_of == {"replace"},
+            tested="test" in words_of,
+        )
+        return served.named(await self._transport.call(request, urgent=urgent))
 
     async def delete(
         self,
@@ -167,116 +157,31 @@ class KubernetesCluster:
         }
         if uid:
             body["preconditions"] = {"uid": uid}
-        await self._call("DELETE", served.path(namespace, name), body=body)
+        await self._transport.call(Request("DELETE", served.path(namespace, name), body=body))
 
     async def aclose(self) -> None:
-        for client in (self._urgent, self._routine):
-            await client.close()
+        await self._transport.aclose()
 
-    async def _resources(self, path: str) -> Object:
-        return await self._call("GET", path)
+    async def _resources(self, path: str, *, urgent: bool) -> Object:
+        return await self._transport.call(Request("GET", path), urgent=urgent)
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: dict[str, str] | None = None,
-        body: Any = None,
-        media: str = "application/json",
-        urgent: bool = False,
-        attempts: int = ATTEMPTS,
-    ) -> Object:
-        """One request with its retries. Patches carry a precondition or are absolute: safe to repeat."""
-        if urgent:
-            return await self._urgently(method, path, query, body, media)
-        for attempt in range(1, attempts + 1):
-            try:
-                return await self._once(
-                    method, path, query, body, media, ROUTINE_SECONDS, self._routine
-                )
-            except Unavailable as error:
-                if attempt == attempts:
-                    raise
-                ceiling = BACKOFF_SECONDS * 2**attempt
-                wait = error.retry_after_seconds or random.uniform(0, ceiling)  # noqa: S311  # jitter
-                await self._clock.sleep(min(wait, MAX_RETRY_AFTER))
-        raise AssertionError("unreachable")
-
-    async def _urgently(
-        self, method: str, path: str, query: dict[str, str] | None, body: Any, media: str
-    ) -> Object:
-        """A short deadline, and at once a second try: the pool opens a new connection for it."""
-        try:
-            return await self._once(method, path, query, body, media, URGENT_SECONDS, self._urgent)
-        except Unavailable as error:
-            log.warning("kubernetes.urgent_retry", method=method, path=path, error=str(error))
-            return await self._once(method, path, query, body, media, URGENT_SECONDS, self._urgent)
-
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str] | None,
-        body: Any,
-        media: str,
-        seconds: float,
-        client: Any,
-    ) -> Object:
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
-        response = await self._send(method, path, query, body, media, timeout, client)
-        try:
-            data = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{method} {path}: {_words(error)}") from error
-        finally:
-            response.release()
-        self._note_date(response.headers.get("Date", ""))
-        if not 200 <= response.status < 300:
-            raise _error(response.status, data, response.headers)
-        try:
-            answer: Object = msgspec.json.decode(data)
-        except msgspec.MsgspecError as error:
-            raise Unavailable(f"{method} {path}: the answer is not JSON ({error})") from error
-        return answer
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str] | None,
-        body: Any,
-        media: str,
-        timeout: aiohttp.ClientTimeout,
-        client: Any,
-    ) -> Any:
-        headers = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = media
-        try:
-            return await client.call_api(
-                path,
-                method,
-                query_params=[(name, value) for name, value in (query or {}).items() if value],
-                header_params=headers,
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
+    async def _pages(self, served: Served, namespace: str | None, labels: str) -> Listing:
+        items: builtins.list[Object] = []
+        page = version = ""
+        while True:
+            query = {"limit": str(PAGE), "continue": page, "labelSelector": labels}
+            request = Request(
+                "GET",
+                served.path(namespace),
+                tuple((name, value) for name, value in query.items() if value),
             )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{method} {path}: {_words(error)}") from error
-
-    def _note_date(self, date: str) -> None:
-        try:
-            server = parsedate_to_datetime(date)
-        except (TypeError, ValueError):
-            return
-        # The header has whole seconds, so its middle is half a second later.
-        skew = server.timestamp() + 0.5 - self._clock.now().timestamp()
-        if abs(skew) > SKEW_WARN_SECONDS >= abs(self.skew_seconds):
-            log.warning("kubernetes.clock_skew", seconds=round(skew, 1))
-        self.skew_seconds = skew
+            answer = await self._transport.call(request)
+            items += [served.named(item) for item in answer.get("items") or ()]
+            meta = answer.get("metadata") or {}
+            version = version or str(meta.get("resourceVersion", ""))
+            page = meta.get("continue") or ""
+            if not page:
+                return Listing(tuple(items), version)
 
 
 async def connect(
@@ -286,25 +191,38 @@ async def connect(
 
     Raises Invalid, with the fix, when neither is there.
     """
-    configuration = await _configuration(kubeconfig, context)
-    from kubernetes_asyncio.client import ApiClient
+    # Half a second and 70 MB: only who talks to an API server pays for it.
+    from kubernetes_asyncio.client import ApiClient, Configuration
+
+    # Not the process-wide default that a call of the class would copy.
+    configuration: Any = type.__call__(Configuration)
+    await _load(configuration, kubeconfig, context)
+    configuration.retries = False
 
     def client(connections: int) -> Any:
+        configuration.connection_pool_maxsize = connections
         own: Any = ApiClient(configuration=configuration)
-        own.rest_client.pool_manager.connector._limit = connections  # noqa: SLF001  # no setting for it
         own.user_agent = "serinus"
+        if _is_loopback(configuration.host):
+            # A proxy of the environment cannot reach this machine's loopback; there is no setting for it.
+            own.rest_client.pool_manager._trust_env = False  # noqa: SLF001
         return own
 
-    return KubernetesCluster(client(16), client(64), clock)
+    async def reload() -> None:
+        await _load(configuration, kubeconfig, context)
+
+    clients = Clients(
+        urgent=client(URGENT_CONNECTIONS),
+        fresh=client(URGENT_CONNECTIONS),
+        routine=client(ROUTINE_CONNECTIONS),
+    )
+    return KubernetesCluster(Transport(clients, clock, reload))
 
 
-async def _configuration(kubeconfig: Path | None, context: str) -> Any:
-    # Half a second and 70 MB: only who talks to an API server pays for it.
+async def _load(configuration: Any, kubeconfig: Path | None, context: str) -> None:
     from kubernetes_asyncio import config
-    from kubernetes_asyncio.client import Configuration
     from kubernetes_asyncio.config import ConfigException
 
-    configuration = type.__call__(Configuration)
     try:
         if kubeconfig is not None:
             await config.load_kube_config(
@@ -315,13 +233,31 @@ async def _configuration(kubeconfig: Path | None, context: str) -> Any:
         else:
             load_incluster: Any = config.load_incluster_config  # untyped
             load_incluster(client_configuration=configuration)
-    except ConfigException as error:
+    except (ConfigException, OSError) as error:
         where = (
             f"kubeconfig {kubeconfig}" if kubeconfig else "no kubeconfig is set and this is no pod"
         )
         raise Invalid(f"{where}: {error}; set cluster.kubeconfig") from error
-    configuration.retries = False
-    return configuration
+
+
+def _is_loopback(server: str) -> bool:
+    host = urlsplit(server).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _event(served: Served, line: bytes) -> WatchEvent:
+    """One line of a watch. Raises the error that an ERROR event means."""
+    try:
+        event = msgspec.json.decode(line, type=dict[str, Any])
+        kind, obj = event["type"], event["object"]
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise Unavailable(f"an event of {served.kind.plural} is not readable: {error}") from error
+    if kind == "ERROR":
+        raise error_of(int(obj.get("code") or 500), msgspec.json.encode(obj), {})
+    return WatchEvent(kind, served.named(obj))
 
 
 async def _lines(response: Any) -> AsyncIterator[bytes]:
@@ -336,32 +272,3 @@ async def _lines(response: Any) -> AsyncIterator[bytes]:
                 yield line
         if len(buffer) > MAX_LINE:
             raise Unavailable(f"a watch event is longer than {MAX_LINE} bytes")
-
-
-def _error(status: int, body: bytes, headers: Any) -> SerinusError:
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        decoded = {}
-    if not isinstance(decoded, dict):
-        decoded = {}
-    message = str(decoded.get("message") or f"HTTP {status}")[:1000]
-    reason = str(decoded.get("reason") or "")
-    if status == 409 and reason == "AlreadyExists":
-        return AlreadyExists(message)
-    kinds: dict[int, Callable[[str], SerinusError]] = {
-        401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone,
-    }  # fmt: skip
-    if status in kinds:
-        return kinds[status](message)
-    if status in (400, 405, 406, 413, 415, 422):
-        return Invalid(message)
-    try:
-        after = float(headers.get("Retry-After", ""))
-    except (TypeError, ValueError):
-        after = 0.0
-    return Unavailable(f"{message} (HTTP {status})", retry_after_seconds=after or None)
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__

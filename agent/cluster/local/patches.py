@@ -5,6 +5,14 @@ from typing import Any
 from agent.errors import Conflict, Invalid
 
 
+class PatchTestFailed(Conflict):
+    """A `test` operation did not hold. An API server answers 422 without details, not 409."""
+
+
+class PatchNotApplicable(Invalid):
+    """An operation names a place that is not there. An API server's answer is the same 422."""
+
+
 def merge(target: Any, patch: Any) -> Any:
     """`target` after a merge patch: null removes a member, lists are replaced whole."""
     if not isinstance(patch, dict):
@@ -21,14 +29,14 @@ def merge(target: Any, patch: Any) -> Any:
 def apply(document: Any, operations: list[dict[str, Any]]) -> Any:
     """`document` after a JSON Patch.
 
-    Raises Conflict when a `test` fails, Invalid for an operation that cannot be carried out.
+    Raises PatchTestFailed, or PatchNotApplicable for an operation that cannot be carried out.
     """
     result = document
     for index, operation in enumerate(operations):
         try:
             result = _one(result, operation)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise Invalid(
+            raise PatchNotApplicable(
                 f"patch operation {index} ({operation.get('op')} {operation.get('path')}): {error}"
             ) from error
     return result
@@ -40,9 +48,9 @@ def _one(document: Any, operation: dict[str, Any]) -> Any:
         try:
             actual = _get(document, path)
         except (KeyError, IndexError, TypeError):
-            raise Conflict(f"test of {operation['path']} failed: it is absent") from None
+            raise PatchTestFailed(f"test of {operation['path']} failed: it is absent") from None
         if not same(actual, operation["value"]):
-            raise Conflict(
+            raise PatchTestFailed(
                 f"test of {operation['path']} failed: it is {actual!r}, not {operation['value']!r}"
             )
         return document

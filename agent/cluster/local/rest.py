@@ -1,46 +1,36 @@
 """The local store behind the Kubernetes REST API: the same client code for a cluster and for none.
 
-Speaks what API clients use: discovery, get, list (paged), watch, create, patch, status, delete, and errors
-as `Status` objects. One bearer token may do everything; the caller binds it to loopback.
+Speaks what API clients use: discovery, get, list (paged), watch, create, replace, the patches, the status
+and scale subresources, delete, and errors as `Status` objects. Not spoken: server-side apply, dry runs,
+tables, protobuf. One bearer token may do everything; the caller binds it to loopback.
 """
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from agent.api.meta import Object
+from agent.cluster.local import patches, requests, served, status
+from agent.cluster.local.scale import patch_by, scale_of
+from agent.cluster.local.status import NOTHING, Rejected, Subject
 from agent.cluster.local.store import LocalCluster
-from agent.cluster.port import KINDS, Kind
-from agent.errors import (
-    AlreadyExists,
-    Conflict,
-    Forbidden,
-    Gone,
-    Invalid,
-    NotFound,
-    SerinusError,
-    Unavailable,
-)
+from agent.cluster.local.streaming import WatchResponse
+from agent.cluster.port import Kind, WatchEvent
+from agent.errors import Gone, SerinusError
 
-MAX_BODY: Final = 3 * 1024 * 1024
-VERSIONS: Final = {"networking.istio.io": ("v1", "v1beta1", "v1alpha3")}
-"""Groups that serve one and the same object in several versions."""
-ERRORS: Final[dict[type[SerinusError], tuple[int, str]]] = {
-    NotFound: (404, "NotFound"),
-    AlreadyExists: (409, "AlreadyExists"),
-    Conflict: (409, "Conflict"),
-    Invalid: (422, "Invalid"),
-    Forbidden: (403, "Forbidden"),
-    Gone: (410, "Expired"),
-    Unavailable: (503, "ServiceUnavailable"),
-}
+WATCH_SECONDS: Final = 300.0
+OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz"})
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Facade:
@@ -52,213 +42,253 @@ class Facade:
 
     def __init__(self, store: LocalCluster, *, token: str) -> None:
         self._store = store
-        self._token = token
         self._closing = asyncio.Event()
-        self.app = Starlette(
+        inner = Starlette(
             routes=[
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._healthz),
-                Route("/version", self._version),
-                Route("/api", self._core_versions),
-                Route("/apis", self._groups),
-                Route("/api/{version}", self._resources),
-                Route("/apis/{group}/{version}", self._resources),
-                *_routes("/api/{version}", self._collection, self._object),
-                *_routes("/apis/{group}/{version}", self._collection, self._object),
+                *(Route(path, _healthy) for path in sorted(OPEN_PATHS)),
+                *self._documents(),
+                *self._resources("/api/{version}"),
+                *self._resources("/apis/{group}/{version}"),
             ],
-            exception_handlers={SerinusError: _on_error, msgspec.MsgspecError: _on_bad_json},
+            exception_handlers={
+                SerinusError: _on_error,
+                msgspec.MsgspecError: _on_bad_json,
+                HTTPException: _on_no_route,
+            },
         )
+        self.app = _Authenticated(inner, f"Bearer {token}".encode())
 
     def close(self) -> None:
         """End all watches, so that the server can stop."""
         self._closing.set()
 
-    async def _healthz(self, request: Request) -> Response:
-        del request
-        return Response("ok")
+    # What there is.
 
-    async def _version(self, request: Request) -> Response:
-        self._authenticate(request)
-        return JSONResponse({"major": "1", "minor": "34", "gitVersion": "v1.34.0-serinus-local"})
+    def _documents(self) -> list[Route]:
+        def document(of: Callable[..., dict[str, Any]]) -> Endpoint:
+            async def answer(request: Request) -> Response:
+                named = request.path_params
+                group, version = named.get("group", ""), named.get("version")
+                if version is not None and version not in served.versions_of(group):
+                    raise Rejected(404, "NotFound", requests.NO_SUCH_PATH)
+                if version is None and group and not served.versions_of(group):
+                    raise Rejected(404, "NotFound", requests.NO_SUCH_PATH)
+                return _json(of(*named.values()))
 
-    async def _core_versions(self, request: Request) -> Response:
-        self._authenticate(request)
-        return JSONResponse({"kind": "APIVersions", "versions": ["v1"]})
+            return answer
 
-    async def _groups(self, request: Request) -> Response:
-        self._authenticate(request)
-        groups = []
-        for group in dict.fromkeys(kind.group for kind in KINDS.values() if kind.group):
-            versions = [
-                {"groupVersion": f"{group}/{version}", "version": version}
-                for version in _versions_of(group)
-            ]
-            groups.append({"name": group, "versions": versions, "preferredVersion": versions[0]})
-        return JSONResponse({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+        def resources(*of: str) -> dict[str, Any]:
+            group, version = of if len(of) > 1 else ("", of[0])
+            return served.resources(group, version, self._store.has_status)
 
-    async def _resources(self, request: Request) -> Response:
-        self._authenticate(request)
-        group, version = request.path_params.get("group", ""), request.path_params["version"]
-        if version not in _versions_of(group):
-            raise NotFound(f"the server does not serve {group}/{version}")
-        resources: list[dict[str, Any]] = []
-        for kind in KINDS.values():
-            if kind.group != group:
-                continue
-            entry = {
-                "name": kind.plural,
-                "singularName": kind.kind.lower(),
-                "namespaced": kind.namespaced,
-                "kind": kind.kind,
-                "verbs": ["create", "delete", "get", "list", "patch", "watch"],
-            }
-            resources.append(entry)
-            if self._store.has_status(kind):
-                resources.append(
-                    {**entry, "name": f"{kind.plural}/status", "verbs": ["get", "patch"]}
-                )
-        where = f"{group}/{version}" if group else version
-        return JSONResponse(
-            {"kind": "APIResourceList", "groupVersion": where, "resources": resources}
-        )
+        def openapi(*of: str) -> dict[str, Any]:
+            return served.openapi(*(of if len(of) > 1 else ("", of[0])))
+
+        return [
+            Route("/version", document(lambda: served.VERSION)),
+            Route("/api", document(served.api_versions)),
+            Route("/apis", document(served.groups)),
+            Route("/api/{version}", document(resources)),
+            Route("/apis/{group}", document(served.group)),
+            Route("/apis/{group}/{version}", document(resources)),
+            Route("/openapi/v3", document(served.openapi_index)),
+            Route("/openapi/v3/api/{version}", document(openapi)),
+            Route("/openapi/v3/apis/{group}/{version}", document(openapi)),
+        ]
+
+    def _resources(self, prefix: str) -> list[Route]:
+        collection, one = ["GET", "POST"], ["GET", "PATCH", "PUT", "DELETE"]
+        part = ["GET", "PATCH", "PUT"]
+        space = prefix + "/namespaces/{namespace}/{plural}"
+        return [
+            Route(space, self._collection, methods=collection),
+            Route(space + "/{name}", self._object, methods=one),
+            Route(space + "/{name}/status", self._status, methods=part),
+            Route(space + "/{name}/scale", self._scale, methods=part),
+            Route(prefix + "/{plural}", self._collection, methods=collection),
+            Route(prefix + "/{plural}/{name}", self._object, methods=one),
+            Route(prefix + "/{plural}/{name}/status", self._status, methods=part),
+        ]
+
+    # Objects.
 
     async def _collection(self, request: Request) -> Response:
-        self._authenticate(request)
-        kind, namespace = _kind(request), request.path_params.get("namespace")
+        kind, namespace = requests.kind_of(request), request.path_params.get("namespace")
         if request.method == "POST":
-            obj = await _body(request)
-            meta = dict(obj.get("metadata") or {})
-            if namespace:
-                meta["namespace"] = namespace
-            return _answer(request, await self._store.create(kind, {**obj, "metadata": meta}), 201)
-        query = request.query_params
-        if query.get("watch") in ("1", "true"):
-            return await self._watch(request, kind, namespace)
-        listing = await self._store.list(kind, namespace, labels=query.get("labelSelector", ""))
-        start, limit = int(query.get("continue") or 0), int(query.get("limit") or 0)
-        items = listing.items[start : start + limit] if limit else listing.items
-        meta = {"resourceVersion": listing.resource_version}
-        if limit and start + limit < len(listing.items):
-            meta["continue"] = str(start + limit)
-        body = {
-            "apiVersion": _asked_version(request),
-            "kind": f"{kind.kind}List",
-            "metadata": meta,
-            "items": [_in_version(request, item) for item in items],
-        }
-        return Response(msgspec.json.encode(body), media_type="application/json")
+            return await self._create(request, kind, namespace)
+        if request.query_params.get("watch") in ("1", "true"):
+            return self._watch(request, kind, namespace)
+        return self._list(request, kind, namespace)
 
-    async def _object(self, request: Request) -> Response:
-        self._authenticate(request)
-        kind, parameters = _kind(request), request.path_params
-        namespace, name = parameters.get("namespace", ""), parameters["name"]
-        status = parameters.get("subresource") == "status"
-        if status and not self._store.has_status(kind):
-            raise NotFound(f"{kind.plural} has no status subresource")
-        if request.method == "GET":
-            return _answer(request, await self._store.get(kind, namespace, name))
-        if request.method == "PATCH":
-            return _answer(request, await self._patch(request, kind, namespace, name, status))
-        if request.method == "PUT":
-            obj = await _body(request)
-            return _answer(
-                request, await self._store.replace(kind, namespace, name, obj, status=status)
+    async def _create(self, request: Request, kind: Kind, namespace: str | None) -> Response:
+        if kind.namespaced and namespace is None:
+            raise Rejected(405, "MethodNotAllowed", f"{kind.plural} are created in a namespace")
+        obj = await requests.body(request)
+        meta = dict(obj.get("metadata") or {})
+        if namespace is not None and meta.get("namespace") not in (None, "", namespace):
+            raise Rejected(
+                400,
+                "BadRequest",
+                f"the namespace of the object ({meta['namespace']}) is not that of the request ({namespace})",
             )
-        options = await _body(request, optional=True)
-        conditions = options.get("preconditions") or {}
-        propagation = str(
-            options.get("propagationPolicy")
-            or request.query_params.get("propagationPolicy")
-            or "Background"
-        )
-        uid = str(conditions.get("uid") or "")
-        await self._store.delete(kind, namespace, name, uid=uid, propagation=propagation)
-        return JSONResponse({"kind": "Status", "apiVersion": "v1", "status": "Success"})
+        if namespace is not None:
+            meta["namespace"] = namespace
+        return _answer(request, await self._store.create(kind, {**obj, "metadata": meta}), 201)
 
-    async def _patch(
-        self, request: Request, kind: Kind, namespace: str, name: str, status: bool
-    ) -> Object:
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        raw = await _read(request)
-        if media == "application/json-patch+json":
-            operations = msgspec.json.decode(raw, type=list[dict[str, Any]])
-            return await self._store.json_patch(kind, namespace, name, operations, status=status)
-        if media in ("application/merge-patch+json", "application/strategic-merge-patch+json"):
-            patch = msgspec.json.decode(raw, type=dict[str, Any])
-            return await self._store.merge_patch(kind, namespace, name, patch, status=status)
-        raise Invalid(f"content type {media!r} of a patch is not supported")
-
-    async def _watch(self, request: Request, kind: Kind, namespace: str | None) -> Response:
+    def _list(self, request: Request, kind: Kind, namespace: str | None) -> Response:
         query = request.query_params
-        version = query.get("resourceVersion") or str(self._store.now_version())
+        limit = requests.number(query.get("limit"), "limit")
+        version, after = requests.continued(query.get("continue", "")) or (
+            self._store.now_version(),
+            None,
+        )
+        if not self._store.remembers(kind, version):
+            raise Gone("the continue parameter is too old; list from the beginning")
+        found = self._store.select(
+            kind,
+            namespace,
+            labels=query.get("labelSelector", ""),
+            fields=query.get("fieldSelector", ""),
+        )
+        left = [obj for obj in found if after is None or requests.address(obj) > after]
+        items = left[:limit] if limit else left
+        # Of the first page: a watch from here tells what changed between the pages.
+        meta: dict[str, Any] = {"resourceVersion": str(version)}
+        if len(items) < len(left):
+            meta["continue"] = requests.continue_token(version, requests.address(items[-1]))
+            meta["remainingItemCount"] = len(left) - len(items)
+        return _json(
+            {
+                "apiVersion": _asked_version(request),
+                "kind": f"{kind.kind}List",
+                "metadata": meta,
+                "items": [_in_version(request, item) for item in items],
+            }
+        )
+
+    def _watch(self, request: Request, kind: Kind, namespace: str | None) -> Response:
+        query = request.query_params
+        from_start = query.get("sendInitialEvents") in ("1", "true")
         events = self._store.watch(
-            kind, namespace, resource_version=version, labels=query.get("labelSelector", "")
+            kind,
+            namespace,
+            resource_version="" if from_start else query.get("resourceVersion", ""),
+            labels=query.get("labelSelector", ""),
+            fields=query.get("fieldSelector", ""),
         )
         bookmarks = query.get("allowWatchBookmarks") in ("1", "true")
-        seconds = float(query.get("timeoutSeconds") or 300)
 
-        async def lines() -> AsyncIterator[bytes]:
-            closing = asyncio.ensure_future(self._closing.wait())
-            upcoming: asyncio.Future[Any] | None = None
-            try:
-                async with asyncio.timeout(seconds):
-                    while not closing.done():
-                        upcoming = asyncio.ensure_future(anext(events))
-                        await asyncio.wait({upcoming, closing}, return_when=asyncio.FIRST_COMPLETED)
-                        if not upcoming.done():
-                            return
-                        event = upcoming.result()
-                        if event.type != "BOOKMARK" or bookmarks:
-                            yield _line(event.type, _in_version(request, event.object))
-            except (TimeoutError, StopAsyncIteration):
-                return
-            except SerinusError as error:
-                yield _line("ERROR", _status(error))
-            finally:
-                for waiting in (closing, upcoming):
-                    if waiting is not None and not waiting.done():
-                        waiting.cancel()
-                await asyncio.gather(*(w for w in (closing, upcoming) if w), return_exceptions=True)
-                await events.aclose()  # type: ignore[attr-defined]  # an async generator
+        def line(event: WatchEvent | SerinusError) -> bytes:
+            if isinstance(event, SerinusError):
+                return _line("ERROR", status.failure(event, requests.subject_of(request)))
+            if event.type == "BOOKMARK" and not bookmarks:
+                return b""
+            return _line(event.type, _in_version(request, event.object))
 
-        return StreamingResponse(lines(), media_type="application/json")
+        seconds = requests.number(query.get("timeoutSeconds"), "timeoutSeconds") or WATCH_SECONDS
+        return WatchResponse(events, line, seconds=seconds, closing=self._closing)
 
-    def _authenticate(self, request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-            raise Forbidden(
-                "a bearer token is needed; it is in the kubeconfig of `serinus cluster up`"
+    async def _object(self, request: Request) -> Response:
+        kind, namespace, name = requests.target_of(request)
+        if request.method == "DELETE":
+            return await self._delete(request, kind, namespace, name)
+        return await self._read_or_write(request, kind, namespace, name, of_status=False)
+
+    async def _status(self, request: Request) -> Response:
+        kind, namespace, name = requests.target_of(request)
+        if not self._store.has_status(kind):
+            raise Rejected(404, "NotFound", requests.NO_SUCH_PATH)
+        return await self._read_or_write(request, kind, namespace, name, of_status=True)
+
+    async def _read_or_write(
+        self, request: Request, kind: Kind, namespace: str, name: str, *, of_status: bool
+    ) -> Response:
+        store, to_status = self._store, of_status
+        if request.method == "GET":
+            return _answer(request, await store.get(kind, namespace, name))
+        raw = await requests.read(request)
+        if request.method == "PUT":
+            new = requests.decoded(raw)
+            if not (new.get("metadata") or {}).get("resourceVersion") and "." in kind.group:
+                raise Rejected(
+                    422, "Invalid", "metadata.resourceVersion: must be specified for an update"
+                )
+            return _answer(
+                request, await store.replace(kind, namespace, name, new, status=to_status)
             )
+        media = requests.media_of(request)
+        if media == requests.JSON_PATCH:
+            operations = msgspec.json.decode(raw, type=list[dict[str, Any]])
+            new = await store.json_patch(kind, namespace, name, operations, status=to_status)
+        elif media == requests.MERGE_PATCH:
+            new = await store.merge_patch(
+                kind, namespace, name, requests.decoded(raw), status=to_status
+            )
+        elif media == requests.STRATEGIC_PATCH and not requests.is_custom(kind):
+            new = await store.strategic_patch(
+                kind, namespace, name, requests.decoded(raw), status=to_status
+            )
+        else:
+            raise requests.unsupported(kind)
+        return _answer(request, new)
+
+    async def _scale(self, request: Request) -> Response:
+        kind, namespace, name = requests.target_of(request)
+        if kind.kind not in served.SCALED:
+            raise Rejected(404, "NotFound", requests.NO_SUCH_PATH)
+        scale = scale_of(await self._store.get(kind, namespace, name))
+        if request.method != "GET":
+            raw, media = await requests.read(request), requests.media_of(request)
+            if request.method == "PUT":
+                wanted = requests.decoded(raw)
+            elif media == requests.JSON_PATCH:
+                wanted = patches.apply(scale, msgspec.json.decode(raw, type=list[dict[str, Any]]))
+            elif media == requests.MERGE_PATCH:
+                wanted = patches.merge(scale, requests.decoded(raw))
+            else:
+                raise requests.unsupported(kind)
+            scale = scale_of(await self._store.merge_patch(kind, namespace, name, patch_by(wanted)))
+        return _json(scale)
+
+    async def _delete(self, request: Request, kind: Kind, namespace: str, name: str) -> Response:
+        options = await requests.body(request, optional=True)
+        query = request.query_params
+        grace = options.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+        uid = str((options.get("preconditions") or {}).get("uid") or "")
+        old = await self._store.get(kind, namespace, name)
+        await self._store.delete(
+            kind,
+            namespace,
+            name,
+            uid=uid,
+            propagation=str(
+                options.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
+            ),
+            grace_seconds=None
+            if grace is None
+            else requests.number(str(grace), "gracePeriodSeconds"),
+        )
+        return _json(status.success(requests.subject_of(request), old["metadata"]["uid"]))
 
 
-def _routes(prefix: str, collection: Any, single: Any) -> list[Route]:
-    verbs = ["GET", "PATCH", "PUT", "DELETE"]
-    return [
-        Route(prefix + "/namespaces/{namespace}/{plural}", collection, methods=["GET", "POST"]),
-        Route(prefix + "/namespaces/{namespace}/{plural}/{name}", single, methods=verbs),
-        Route(
-            prefix + "/namespaces/{namespace}/{plural}/{name}/{subresource}", single, methods=verbs
-        ),
-        Route(prefix + "/{plural}", collection, methods=["GET", "POST"]),
-        Route(prefix + "/{plural}/{name}", single, methods=verbs),
-        Route(prefix + "/{plural}/{name}/{subresource}", single, methods=verbs),
-    ]
+class _Authenticated:
+    """Nothing but the health checks is answered without the token."""
+
+    def __init__(self, inner: Starlette, authorization: bytes) -> None:
+        self._inner = inner
+        self._authorization = authorization
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            given = dict(scope["headers"]).get(b"authorization", b"")
+            if not hmac.compare_digest(given, self._authorization):
+                refusal = _refused(Rejected(401, "Unauthorized", "Unauthorized"))
+                await refusal(scope, receive, send)
+                return
+        await self._inner(scope, receive, send)
 
 
-def _versions_of(group: str) -> tuple[str, ...]:
-    known = VERSIONS.get(group)
-    return known or tuple(
-        dict.fromkeys(kind.version for kind in KINDS.values() if kind.group == group)
-    )
-
-
-def _kind(request: Request) -> Kind:
-    group, version = request.path_params.get("group", ""), request.path_params["version"]
-    plural = request.path_params["plural"]
-    for kind in KINDS.values():
-        if (kind.group, kind.plural) == (group, plural) and version in _versions_of(group):
-            return kind
-    raise NotFound(f"the server does not serve {plural} in {group or 'core'}/{version}")
+# Answers.
 
 
 def _asked_version(request: Request) -> str:
@@ -270,54 +300,41 @@ def _in_version(request: Request, obj: Object) -> Object:
     return {**obj, "apiVersion": _asked_version(request)}
 
 
-def _answer(request: Request, obj: Object, status: int = 200) -> Response:
-    return Response(
-        msgspec.json.encode(_in_version(request, obj)),
-        status_code=status,
-        media_type="application/json",
-    )
+def _answer(request: Request, obj: Object, code: int = 200) -> Response:
+    return _json(_in_version(request, obj), code)
 
 
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Invalid(f"the body is longer than {MAX_BODY} bytes")
-    return bytes(body)
-
-
-async def _body(request: Request, *, optional: bool = False) -> dict[str, Any]:
-    raw = await _read(request)
-    if optional and not raw:
-        return {}
-    return msgspec.json.decode(raw, type=dict[str, Any])
+def _json(body: Any, code: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status_code=code, media_type="application/json")
 
 
 def _line(kind: str, obj: Any) -> bytes:
     return msgspec.json.encode({"type": kind, "object": obj}) + b"\n"
 
 
-def _status(error: Exception) -> dict[str, Any]:
-    code, reason = ERRORS.get(type(error), (500, "InternalError"))  # type: ignore[arg-type]
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": str(error),
-        "reason": reason,
-        "code": code,
-    }
+async def _healthy(_request: Request) -> Response:
+    return Response("ok")
+
+
+def _refused(error: SerinusError, subject: Subject = NOTHING) -> Response:
+    body = status.failure(error, subject)
+    answer = _json(body, body["code"])
+    if "retryAfterSeconds" in body["details"]:
+        answer.headers["Retry-After"] = str(body["details"]["retryAfterSeconds"])
+    return answer
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    del request
-    body = _status(error)
-    return JSONResponse(body, status_code=body["code"])
+    assert isinstance(error, SerinusError)  # noqa: S101  # registered for this type only
+    return _refused(error, requests.subject_of(request))
 
 
-async def _on_bad_json(request: Request, error: Exception) -> Response:
-    del request
-    body = {**_status(error), "reason": "BadRequest", "code": 400}
-    return JSONResponse(body, status_code=400)
+async def _on_bad_json(_request: Request, error: Exception) -> Response:
+    return _refused(Rejected(400, "BadRequest", f"error decoding the body: {error}"))
+
+
+async def _on_no_route(_request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        text = "the server does not allow this method on the requested resource"
+        return _refused(Rejected(405, "MethodNotAllowed", text))
+    return _refused(Rejected(404, "NotFound", requests.NO_SUCH_PATH))

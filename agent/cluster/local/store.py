@@ -9,7 +9,7 @@ created before it is used.
 import asyncio
 import builtins
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
@@ -98,18 +98,18 @@ class LocalCluster:
         resource_version: str,
         labels: str = "",
         fields: str = "",
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """As the port's; from version "" or "0" it begins with what there is, and a marked bookmark."""
         accepts = selectors.parse(labels, fields)
         ends = self._clock.monotonic() + WATCH_SECONDS
         waker = self._history.waker(kind.kind)
         try:
             if resource_version in ("", "0"):
-                found, seen = (
-                    self.select(kind, namespace, labels=labels, fields=fields),
-                    self._table.version,
-                )
+                found = self.select(kind, namespace, labels=labels, fields=fields)
+                seen = self._table.version
                 for obj in found:
                     yield WatchEvent("ADDED", objects.copied(obj))
+                yield bookmark(kind, seen, initial=True)
             else:
                 seen = self._begin(resource_version)
             while True:
@@ -253,6 +253,14 @@ class LocalCluster:
             if in_scope(kind, namespace, _address(obj)[0]) and accepts(obj)
         ]
 
+    def remembers(self, kind: Kind, version: int) -> bool:
+        """Whether a watch of the kind may begin at this version."""
+        try:
+            self._history.since(kind.kind, version)
+        except Gone:
+            return False
+        return True
+
     def waker(self, *kinds: str) -> asyncio.Event:
         """An event that is set at every change of these kinds (all, when none is given) until `forget`."""
         return self._history.waker(*kinds)
@@ -311,9 +319,11 @@ class LocalCluster:
             self.fault("after", verb, *place)
 
 
-def bookmark(kind: Kind, version: int) -> WatchEvent:
-    """A watch event that says only how far the watch has come."""
-    meta = {"resourceVersion": str(version), "creationTimestamp": None}
+def bookmark(kind: Kind, version: int, *, initial: bool = False) -> WatchEvent:
+    """A watch event that says only how far the watch has come, or that the initial state is complete."""
+    meta: Object = {"resourceVersion": str(version), "creationTimestamp": None}
+    if initial:
+        meta["annotations"] = {"k8s.io/initial-events-end": "true"}
     return WatchEvent(
         "BOOKMARK", {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": meta}
     )
