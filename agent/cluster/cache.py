@@ -2,7 +2,8 @@
 
 An object never goes backwards: what a watch delivers is dropped when a newer version is known, whether
 from the watch or from the answer to a write of ours. Resource versions are compared as integers per
-object, which holds for etcd and for the local store.
+object, which holds for etcd and for the local store. Only a cluster that went backwards itself (restored
+from a backup, or a local one that began anew) is followed back.
 """
 
 import asyncio
@@ -26,6 +27,10 @@ BACKOFF_SECONDS: Final = (0.1, 10.0)
 MISSING_SECONDS: Final = 30.0
 """How often a kind that the API server does not serve (or may not be listed) is asked for again."""
 TOMBSTONES: Final = 4_096
+SLICE: Final = 200
+"""Objects of a list that are taken in before others get their turn on the loop."""
+HEALTHY_SECONDS: Final = 1.0
+"""A watch that ends sooner than this without an event is followed by a pause."""
 
 
 class Cache:
@@ -52,7 +57,7 @@ class Cache:
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) if namespaces else (None,)
         self._optional = optional
         self._objects: dict[Ref, Object] = {}
-        self._by_kind: dict[str, dict[Ref, None]] = {}
+        self._by_place: dict[str, dict[str, dict[Ref, None]]] = {}
         self._by_owner: dict[tuple[str, str], dict[Ref, None]] = {}
         self._gone: dict[Ref, int] = {}
         self._listeners: list[OnChange] = []
@@ -75,11 +80,7 @@ class Cache:
 
     def list(self, kind: str, namespace: str | None = None) -> tuple[Object, ...]:
         """The objects of a kind, of one namespace or all."""
-        return tuple(
-            self._objects[ref]
-            for ref in self._by_kind.get(kind, ())
-            if namespace is None or ref.namespace == namespace
-        )
+        return tuple(self._objects[ref] for ref in self._refs(kind, namespace))
 
     def unsynced(self) -> tuple[str, ...]:
         """Kinds whose first list has not come in, for readiness."""
@@ -92,8 +93,13 @@ class Cache:
     # Our own writes.
 
     def observe_write(self, obj: Object) -> None:
-        """Show the API server's answer to a write at once, until the watch is as far."""
-        self._put(obj)
+        """Show the API server's answer to a write at once, until the watch is as far.
+
+        Objects that this cache does not follow are left out: nothing would ever remove them.
+        """
+        kind = KINDS.get(obj["kind"])
+        if kind is not None and self._follows(kind, obj["metadata"].get("namespace", "")):
+            self._put(obj)
 
     def observe_delete(self, ref: Ref) -> None:
         """Show an object as gone at once; a late event of an older version does not bring it back."""
@@ -118,47 +124,60 @@ class Cache:
     async def _follow(self, kind: Kind, namespace: str | None) -> None:
         version, wait = "", BACKOFF_SECONDS[0]
         while True:
+            began, pause = self._clock.monotonic(), 0.0
             try:
                 if not version:
                     version = await self._relist(kind, namespace)
                 async for event in self._cluster.watch(kind, namespace, resource_version=version):
                     version = str(event.object["metadata"]["resourceVersion"])
                     wait = BACKOFF_SECONDS[0]
-                    self._take(event)
-                continue  # the API server ends a watch after some minutes
+                    self._take(kind, event)
+                    began = float("-inf")
+                if self._clock.monotonic() - began >= HEALTHY_SECONDS:
+                    continue  # the API server ends a watch after some minutes
+                pause = random.uniform(0, wait)  # noqa: S311  # jitter, not a secret
             except Gone:
                 log.info("cache.relist", kind=kind.kind, namespace=namespace)
-                version = ""
-                continue
+                version, pause = "", random.uniform(0, wait)  # noqa: S311  # jitter
             except (NotFound, Forbidden) as error:
-                version = ""
                 self._missing(kind, namespace, error)
-                await self._clock.sleep(MISSING_SECONDS if kind.kind in self._optional else wait)
+                version, pause = "", MISSING_SECONDS if kind.kind in self._optional else wait
             except SerinusError as error:
                 log.warning("cache.retry", kind=kind.kind, namespace=namespace, error=str(error))
-                await self._clock.sleep(random.uniform(0, wait))  # noqa: S311  # jitter, not a secret
+                pause = random.uniform(0, wait)  # noqa: S311  # jitter
+            await self._clock.sleep(pause)
             wait = min(wait * 2, BACKOFF_SECONDS[1])
 
     async def _relist(self, kind: Kind, namespace: str | None) -> str:
+        newest = self._newest(kind, namespace)
         listing = await self._cluster.list(kind, namespace)
-        listed = {_ref(kind, obj) for obj in listing.items}
-        for obj in listing.items:
-            self._put(
-                obj if "kind" in obj else {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
-            )
-        known = [
-            ref
-            for ref in self._by_kind.get(kind.kind, ())
-            if namespace is None or ref.namespace == namespace
-        ]
-        for ref in known:
-            # Written by us after the list was taken: newer than the list, so it is not gone.
-            if ref not in listed and _version(self._objects[ref]) <= int(
-                listing.resource_version or 0
-            ):
-                self._drop(ref, int(listing.resource_version or 0))
+        version = int(listing.resource_version or 0)
+        if version < newest:
+            log.warning("cache.cluster_went_back", kind=kind.kind, to=version, was=newest)
+            for ref in [ref for ref in self._gone if ref.kind == kind.kind]:
+                del self._gone[ref]
+        # What is newer was written by us after the list was taken; all else is as the list says.
+        settled = max(version, newest)
+        listed = set[Ref]()
+        for number, obj in enumerate(listing.items, start=1):
+            ref = _ref(kind, obj)
+            listed.add(ref)
+            old = self._objects.get(ref)
+            if old is not None and _version(obj) < _version(old) <= settled:
+                self._drop(ref)
+            self._put({"apiVersion": kind.api_version, "kind": kind.kind, **obj})
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+        for ref in self._refs(kind.kind, namespace):
+            if ref not in listed and _version(self._objects[ref]) <= settled:
+                self._drop(ref, version)
         self._arrived(kind, namespace)
         return listing.resource_version
+
+    def _newest(self, kind: Kind, namespace: str | None) -> int:
+        return max(
+            (_version(self._objects[ref]) for ref in self._refs(kind.kind, namespace)), default=0
+        )
 
     def _missing(self, kind: Kind, namespace: str | None, error: SerinusError) -> None:
         optional = kind.kind in self._optional
@@ -173,17 +192,28 @@ class Cache:
         if not self._unsynced:
             self.synced.set()
 
-    def _take(self, event: WatchEvent) -> None:
+    def _take(self, kind: Kind, event: WatchEvent) -> None:
         if event.type == "BOOKMARK":
             return
         if event.type == "DELETED":
-            kind = KINDS[event.object["kind"]]
             ref = _ref(kind, event.object)
             old = self._objects.get(ref)
             if old is None or _version(old) <= _version(event.object):
                 self._drop(ref, _version(event.object))
             return
         self._put(event.object)
+
+    def _follows(self, kind: Kind, namespace: str) -> bool:
+        if kind not in self._kinds:
+            return False
+        scopes = self._scopes(kind)
+        return None in scopes or namespace in scopes
+
+    def _refs(self, kind: str, namespace: str | None) -> Sequence[Ref]:
+        places = self._by_place.get(kind, {})
+        if namespace is not None:
+            return tuple(places.get(namespace, ()))
+        return tuple(ref for refs in places.values() for ref in refs)
 
     # One object.
 
@@ -200,20 +230,26 @@ class Cache:
         if old is not None:
             self._unindex(ref, old)
         self._objects[ref] = new
-        self._by_kind.setdefault(ref.kind, {})[ref] = None
+        self._by_place.setdefault(ref.kind, {}).setdefault(ref.namespace, {})[ref] = None
         for uid in _controllers(new):
             self._by_owner.setdefault((ref.kind, uid), {})[ref] = None
         self._tell(ref, old, new)
 
-    def _drop(self, ref: Ref, version: int) -> None:
-        self._gone[ref] = version
+    def _drop(self, ref: Ref, version: int | None = None) -> None:
+        """Forget an object; with a version, also what late events say about it until that version."""
+        if version is not None:
+            self._gone.pop(ref, None)
+            self._gone[ref] = version
         while len(self._gone) > TOMBSTONES:
             del self._gone[next(iter(self._gone))]
         old = self._objects.pop(ref, None)
         if old is None:
             return
         self._unindex(ref, old)
-        self._by_kind.get(ref.kind, {}).pop(ref, None)
+        places = self._by_place[ref.kind]
+        del places[ref.namespace][ref]
+        if not places[ref.namespace]:
+            del places[ref.namespace]
         self._tell(ref, old, None)
 
     def _unindex(self, ref: Ref, obj: Object) -> None:
@@ -226,7 +262,10 @@ class Cache:
 
     def _tell(self, ref: Ref, old: Object | None, new: Object | None) -> None:
         for listener in self._listeners:
-            listener(ref, old, new)
+            try:
+                listener(ref, old, new)
+            except Exception:  # a bug for one object must not stop the watch of all
+                log.exception("cache.listener_failed", object=str(ref))
 
 
 def _ref(kind: Kind, obj: Object) -> Ref:
