@@ -242,6 +242,12 @@ class LocalCluster:
         """All objects of a kind as they stand now. Not to be changed."""
         yield from self._table.all(kind)
 
+    def peek_owned(self, kind: str, uid: str) -> Iterator[Object]:
+        """The objects of a kind that have this owner. Not to be changed."""
+        for place, obj in self._table.owned(uid):
+            if place[0] == kind:
+                yield obj
+
     def select(
         self, kind: Kind, namespace: str | None, *, labels: str = "", fields: str = ""
     ) -> builtins.list[Object]:
