@@ -225,7 +225,7 @@ def explain() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(kind: type[Any]) -> tuple[str, ...]:
+def _rows(kind: type[Any]) -> list[str]:
     rows = []
     hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):

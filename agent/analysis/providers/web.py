@@ -1,6 +1,5 @@
 """Web: any HTTP API that answers JSON or text (reference: Argo's metricproviders/webmetric)."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -59,7 +58,7 @@ class Web:
 
 def plan(metric: Metric) -> Request:
     """The request of a metric. Raises Refused in Argo's words."""
-    settings: Mapping[str, Any] = (metric.provider or {}).get("web") or {}
+    settings: dict[str, Any] = (metric.provider or {}).get("web") or {}
     method = str(settings.get("method") or "GET")
     body, json_body = str(settings.get("body") or ""), settings.get("jsonBody")
     if body and json_body is not None:

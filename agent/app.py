@@ -1,0 +1,370 @@
+"""The composition root: the only place where everything is wired together, started and stopped in order."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agent.analysis.providers.registry import providers
+from agent.api.meta import Key
+from agent.bus.inbox import Handle, Inbox
+from agent.bus.memory import MemoryBus
+from agent.bus.outlet import FanOut, HttpOutlet
+from agent.bus.port import Bus
+from agent.bus.topics import ROLLOUTS, record_of
+from agent.clock import Clock, SystemClock
+from agent.cluster.cache import Cache
+from agent.cluster.kubernetes import KubernetesCluster, connect
+from agent.cluster.port import Cluster
+from agent.engine.crash_points import from_environment
+from agent.engine.engine import Options, RolloutEngine
+from agent.engine.measure import AnalysisDriver
+from agent.errors import Refused
+from agent.events.catalogue import (
+    ALERT_FIRING,
+    ALERT_RESOLVED,
+    DEPLOYMENT_REQUESTED,
+    DEPLOYMENT_SYNCED,
+)
+from agent.events.decode import from_http
+from agent.events.event import Event
+from agent.http import Http
+from agent.http_server import serving
+from agent.rollout.decide import decide
+from agent.rollout.types import Policy
+from agent.settings import Settings, secret
+from agent.sink import RawDoor, Sink, Token
+from agent.telemetry.metrics import Metrics
+from agent.traffic.routers import ROUTERS
+from handlers.alert import AlertHandler, ConfigMapLedger, Rules
+from handlers.alert import translate as alertmanager_webhook
+from handlers.alert.alertmanager import AlertmanagerSource
+from handlers.command import BY_TYPE, CommandHandler
+from handlers.deployment import DeploymentHandler
+from handlers.deployment import translate as argocd_webhook
+from handlers.kubernetes import TYPES as KUBERNETES_TYPES
+from handlers.kubernetes import KubernetesHandler
+from handlers.telegram import Client, TelegramHandler
+from handlers.timer import PING, TimerHandler
+
+log = structlog.get_logger(__name__)
+
+KINDS: Final = (
+    "Rollout", "ReplicaSet", "Service", "AnalysisRun", "AnalysisTemplate", "ClusterAnalysisTemplate", "Experiment",
+    "VirtualService", "DestinationRule", "Namespace",
+)  # fmt: skip
+OPTIONAL_KINDS: Final = frozenset(
+    {"ClusterAnalysisTemplate", "Experiment", "VirtualService", "DestinationRule", "Namespace"}
+)
+"""A cluster without Istio, or a role without cluster-wide rights, is no reason not to start."""
+LAG_SECONDS: Final = 0.5
+
+DOORS: Final = (
+    RawDoor("/webhooks/alertmanager", "alertmanager", alertmanager_webhook),
+    RawDoor("/webhooks/argocd", "argocd", argocd_webhook),
+)
+
+
+@dataclass(kw_only=True)
+class Agent:
+    """A running agent, for those who embed it."""
+
+    port: int
+    engine: RolloutEngine
+    cache: Cache
+    bus: Bus
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, cluster: Cluster | None = None, clock: Clock | None = None
+) -> AsyncIterator[Agent]:
+    """An agent that works while the context lasts, and stops in order when it ends.
+
+    Args:
+        cluster: instead of the one that the settings name.
+
+    Raises Refused for settings that cannot work, Unavailable when the cluster cannot be reached.
+    """
+    clock = clock or SystemClock()
+    http = Http()
+    owned: KubernetesCluster | None = None
+    if cluster is None:
+        path = Path(settings.cluster.kubeconfig) if settings.cluster.kubeconfig else None
+        owned = await connect(clock, kubeconfig=path, context=settings.cluster.context)
+        cluster = owned
+    try:
+        async with asyncio.TaskGroup() as group:
+            agent = _Parts(settings, cluster, clock, http)
+            try:
+                yield await agent.start(group)
+            finally:
+                await agent.stop()
+    finally:
+        await http.aclose()
+        if owned is not None:
+            await owned.aclose()
+
+
+class _Parts:
+    """All parts of one agent, and the order in which they start and stop."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, clock: Clock, http: Http) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._clock = clock
+        self._http = http
+        self._metrics = Metrics()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sink_stop: Callable[[], None] = lambda: None
+        self.cache = Cache(
+            cluster,
+            KINDS,
+            clock,
+            namespaces=settings.cluster.namespaces or None,
+            optional=OPTIONAL_KINDS,
+        )
+        self.bus = self._make_bus()
+        # The subscriber is known to the engine before Telegram knows the engine.
+        self._telegram: TelegramHandler | None = None
+        subscribers = (self._to_telegram,) if settings.telegram.chat_id else ()
+        self.engine = RolloutEngine(
+            cluster,
+            self.cache,
+            clock,
+            decide,
+            ROUTERS,
+            options=self._options(),
+            bus=self.bus,
+            subscribers=subscribers,
+            reach=from_environment(),
+            meter=self._metrics,
+        )
+        self._metrics.observe_rollouts(self.engine)
+        self._driver = AnalysisDriver(
+            cluster,
+            self.cache,
+            clock,
+            providers(http, {"prometheus_address": settings.prometheus.address}),
+            compat=settings.engine.compat,
+            counted=lambda provider, phase: self._metrics.measurements.labels(
+                provider, phase
+            ).inc(),
+        )
+        self.cache.on_change(self.engine.changed)
+        self.cache.on_change(self._driver.changed)
+        self._alerts = self._make_alerts()
+        self.engine.use_level_check(self._alerts.level_check)
+        self._telegram = self._make_telegram()
+        self._inbox = Inbox(self.bus, self._table(), counted=self._count_event)
+        self._ready = False
+
+    async def start(self, group: asyncio.TaskGroup) -> Agent:
+        """Cache first, then the engine on a full cache, then the doors."""
+        self._spawn(group, self.cache.run(), "cache")
+        server = serving(
+            self._sink().app, host=self._settings.sink.host, port=self._settings.sink.port
+        )
+        port = await server.__aenter__()
+        self._server = server
+        log.info("agent.listening", host=self._settings.sink.host, port=port)
+        while not self.cache.synced.is_set():
+            try:
+                async with asyncio.timeout(10):
+                    await self.cache.synced.wait()
+            except TimeoutError:
+                log.warning("agent.waits_for_cluster", kinds=self.cache.unsynced())
+        self._engine_task = group.create_task(self.engine.run(), name="engine")
+        self._driver_task = group.create_task(self._driver.run(), name="analysis")
+        self._spawn(group, self._alerts.run(), "alerts")
+        self._spawn(group, self._watch_loop(), "loop lag")
+        if self._telegram is not None:
+            self._spawn(group, self._telegram.run(), "telegram")
+        self._ready = True
+        log.info("agent.ready", port=port)
+        return Agent(
+            port=port, engine=self.engine, cache=self.cache, bus=self.bus, metrics=self._metrics
+        )
+
+    async def stop(self) -> None:
+        """Not ready, doors shut, passes ended, announcements out, then the rest. Bounded."""
+        self._ready = False
+        log.info("agent.stopping")
+        seconds = self._settings.engine.shutdown_seconds
+        if hasattr(self, "_server"):
+            await self._server.__aexit__(None, None, None)
+        if hasattr(self, "_engine_task"):
+            self.engine.stop()
+            await asyncio.wait({self._engine_task}, timeout=seconds + 2)
+            await self._driver.stop(seconds / 2)
+            await asyncio.wait({self._driver_task}, timeout=2)
+            self._engine_task.cancel()
+            self._driver_task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await self.bus.aclose()
+        log.info("agent.stopped")
+
+    def _spawn(
+        self, group: asyncio.TaskGroup, work: "asyncio._CoroutineLike[None]", name: str
+    ) -> None:
+        self._tasks.append(group.create_task(work, name=name))
+
+    async def _accept(self, events: Sequence[Event], door: str) -> None:
+        """Durable before it is answered: on the bus, or (without a durable one) on the object."""
+        if not self._ready:
+            from agent.errors import Unavailable
+
+            raise Unavailable("the agent is starting or stopping", retry_after_seconds=1)
+        if self.bus.durable:
+            for event in events:
+                await self.bus.publish(record_of(event))
+        outcomes = await asyncio.gather(
+            *(self._inbox.dispatch(event, door) for event in events), return_exceptions=True
+        )
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        # "Later" wins over "never": the sender repeats everything, and what was done is a no-op then.
+        for error in sorted(errors, key=lambda error: isinstance(error, Refused)):
+            raise error
+
+    async def _to_telegram(self, key: Key, body: bytes) -> None:
+        del key
+        if self._telegram is not None:
+            for event in from_http([("content-type", "application/cloudevents+json")], body):
+                await self._telegram.deliver(event)
+
+    async def _watch_loop(self) -> None:
+        """How late the loop runs: everything else is late by as much."""
+        while True:
+            before = self._clock.monotonic()
+            await self._clock.sleep(LAG_SECONDS)
+            self._metrics.loop_lag.set(max(0.0, self._clock.monotonic() - before - LAG_SECONDS))
+            skew = getattr(self._cluster, "skew_seconds", 0.0)
+            self._metrics.skew.set(skew)
+
+    def _sink(self) -> Sink:
+        tokens = [
+            Token(
+                token.name,
+                secret(file=token.file, env=token.env, field=f"sink.tokens[{index}]"),
+                token.doors,
+            )
+            for index, token in enumerate(self._settings.sink.tokens)
+        ]
+        return Sink(
+            self._accept,
+            self._clock,
+            doors=DOORS,
+            tokens=tokens,
+            checks={
+                "cluster": lambda: (
+                    ""
+                    if self.cache.synced.is_set()
+                    else f"waits for {', '.join(self.cache.unsynced())}"
+                ),
+                "engine": lambda: "" if self._ready else "starting or stopping",
+            },
+            metrics=self._metrics.expose,
+            max_body=self._settings.sink.max_body_bytes,
+        )
+
+    def _options(self) -> Options:
+        engine = self._settings.engine
+        return Options(
+            source=engine.source,
+            topic=ROLLOUTS,
+            policy=Policy(
+                drain_seconds=engine.drain_seconds,
+                compat=engine.compat,
+                frozen=engine.frozen,
+                hold_timeout_seconds=engine.hold_timeout_seconds,
+            ),
+            dump_directory=Path(engine.dump_directory) if engine.dump_directory else None,
+            shutdown_seconds=engine.shutdown_seconds,
+        )
+
+    def _make_bus(self) -> Bus:
+        bus = MemoryBus(self._clock)
+        outlet = self._settings.outlet
+        url = outlet.url or os.environ.get("K_SINK", "")
+        if not url:
+            return bus
+        token = secret(file=outlet.token_file, field="outlet.token_file")
+        return FanOut(bus, [HttpOutlet(self._http, url, token=token)])
+
+    def _make_alerts(self) -> AlertHandler:
+        alerts = self._settings.alerts
+        source = (
+            AlertmanagerSource(self._http, alerts.alertmanager)
+            if alerts.alertmanager
+            else ConfigMapLedger(self._cluster, namespace=alerts.ledger_namespace)
+        )
+        rules = Rules(
+            namespace_labels=tuple(alerts.namespace_labels),
+            default_namespace=alerts.default_namespace,
+            extra_labels=tuple(alerts.extra_labels),
+        )
+        return AlertHandler(
+            self.engine,
+            source,
+            self._clock,
+            rules=rules,
+            slack_seconds=alerts.slack_seconds,
+            counted=lambda outcome: self._metrics.alerts.labels(outcome).inc(),
+        )
+
+    def _make_telegram(self) -> TelegramHandler | None:
+        telegram = self._settings.telegram
+        if not telegram.chat_id:
+            return None
+        token = secret(
+            file=telegram.token_file, env=telegram.token_env, field="telegram.token_file"
+        )
+        client = Client(
+            self._http.post,
+            token=token,
+            chat_id=telegram.chat_id,
+            thread_id=telegram.thread_id,
+            base_url=telegram.base_url,
+        )
+        return TelegramHandler(
+            self.engine,
+            client,
+            self._clock,
+            counted=lambda kind, outcome: self._metrics.telegram.labels(kind, outcome).inc(),
+        )
+
+    def _table(self) -> dict[str, Handle]:
+        """Event types and their handlers: a new source is a handler and a line here."""
+        settings = self._settings
+        deployments = DeploymentHandler(
+            self.engine,
+            self._clock,
+            destinations=settings.deployments.destinations,
+            counted=lambda outcome: self._metrics.deployments.labels(outcome).inc(),
+        )
+        commands = CommandHandler(
+            self.engine,
+            self._clock,
+            allowed_sources=settings.commands.allowed_sources,
+            counted=lambda command, outcome: self._metrics.commands.labels(command, outcome).inc(),
+        )
+        kubernetes, timer = KubernetesHandler(self.engine), TimerHandler(self.engine)
+        return {
+            ALERT_FIRING: self._alerts.firing,
+            ALERT_RESOLVED: self._alerts.resolved,
+            DEPLOYMENT_SYNCED: deployments.synced,
+            DEPLOYMENT_REQUESTED: deployments.requested,
+            **dict.fromkeys(BY_TYPE, commands.handle),
+            **dict.fromkeys(KUBERNETES_TYPES, kubernetes.changed),
+            PING: timer.tick,
+        }
+
+    def _count_event(self, event_type: str, door: str, outcome: str) -> None:
+        self._metrics.events.labels(event_type, door, outcome).inc()

@@ -1,0 +1,48 @@
+"""Alertmanager's own API as the source of active alerts (recommended over the ledger)."""
+
+from typing import Any, Final
+
+import msgspec
+
+from agent.errors import Unavailable
+from agent.events.catalogue import Alert
+from agent.http import Http
+
+SECONDS: Final = 5.0
+MAX_BODY: Final = 8 * 1024 * 1024
+_QUERY: Final = "active=true&silenced=false&inhibited=false&unprocessed=false"
+
+
+class AlertmanagerSource:
+    """`GET /api/v2/alerts` of one Alertmanager (or of a load balancer before several)."""
+
+    live = True
+
+    def __init__(self, http: Http, url: str) -> None:
+        self._http = http
+        self._url = f"{url.rstrip('/')}/api/v2/alerts?{_QUERY}"
+
+    async def active(self) -> tuple[Alert, ...]:
+        answer = await self._http.request("GET", self._url, seconds=SECONDS, max_body=MAX_BODY)
+        if answer.status != 200:
+            raise Unavailable(f"Alertmanager answered {answer.status}")
+        try:
+            items: Any = msgspec.json.decode(answer.body)
+            return tuple(
+                Alert(
+                    fingerprint=item["fingerprint"],
+                    starts_at=item["startsAt"],
+                    labels=item["labels"],
+                    annotations=item.get("annotations") or None,
+                    generator_url=item.get("generatorURL", ""),
+                )
+                for item in items
+            )
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            raise Unavailable(f"Alertmanager's answer is not a list of alerts: {error}") from error
+
+    async def fired(self, alert: Alert) -> None:
+        """Alertmanager knows it already."""
+
+    async def resolved(self, alert: Alert) -> None:
+        """Alertmanager knows it already."""
