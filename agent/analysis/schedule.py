@@ -1,0 +1,91 @@
+"""When the metrics of a run are measured. PURE.
+
+Rules: Argo's `generateMetricTasks` and `calculateNextReconcileTime`; the run's spec has its arguments
+substituted already.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from agent.analysis.run import is_terminating
+from agent.analysis.verdict import COMPLETED, effective_count, last_measurement
+from agent.api.analysis import AnalysisRun, Metric, MetricResult
+from agent.api.durations import parse_go_duration
+from agent.api.times import parse_time
+
+ERROR_RETRY: Final = timedelta(seconds=10)
+"""Gap after an error, whatever the metric's interval, and for retries of a metric without interval."""
+
+
+class Due(NamedTuple):
+    """What there is to do for a run.
+
+    Attributes:
+        measure: metrics to measure for the first time or again, in the order of the spec.
+        resume: metrics whose measurement in flight is to be asked again, or ended when the run terminates.
+        next_wake: when the next of all becomes due, in the past when one is due already. A metric is due
+            strictly after its time. None: nothing is waited for.
+    """
+
+    measure: tuple[str, ...]
+    resume: tuple[str, ...]
+    next_wake: datetime | None
+
+
+def due(run: AnalysisRun, now: datetime) -> Due:
+    """What is to be measured now and when to look again; `now` is aware UTC."""
+    found = {result.name: result for result in run.status.metric_results or ()}
+    terminating = is_terminating(run)
+    measure, resume, wakes = [], [], []
+    for metric in run.spec.metrics or ():
+        result = found.get(metric.name)
+        if result is not None and result.phase in COMPLETED:
+            continue
+        last = last_measurement(result) if result else None
+        if last is not None and (last.phase not in COMPLETED or last.finished_at is None):
+            at = parse_time(last.resume_at) if last.resume_at else None
+            if terminating or at is None or at <= now:
+                resume.append(metric.name)
+            if at is not None and not terminating:
+                wakes.append(at)
+            continue
+        if terminating:
+            continue
+        if last is None and not metric.initial_delay:
+            measure.append(metric.name)
+            continue
+        next_at = _first(metric, run, now) if last is None else _next(metric, result)
+        if next_at is not None:
+            wakes.append(next_at)
+            if now > next_at and (last is not None or run.status.started_at):
+                measure.append(metric.name)
+    return Due(tuple(measure), tuple(resume), min(wakes, default=None))
+
+
+def _first(metric: Metric, run: AnalysisRun, now: datetime) -> datetime | None:
+    """When a metric with an initial delay is first measured; the delay counts from the run's start."""
+    delay = _duration(metric.initial_delay)
+    if delay is None:
+        return None
+    return (parse_time(run.status.started_at) if run.status.started_at else now) + delay
+
+
+def _next(metric: Metric, result: MetricResult | None) -> datetime | None:
+    """When a metric is measured again, from the end of the last time; None: never, or in no known time."""
+    last = last_measurement(result) if result else None
+    if result is None or last is None or last.finished_at is None:
+        return None
+    count = effective_count(metric)
+    if count is not None and result.count >= count:
+        return None
+    gap: timedelta | None = ERROR_RETRY
+    if last.phase != "Error" and metric.interval:
+        gap = _duration(metric.interval)
+    return None if gap is None else parse_time(last.finished_at) + gap
+
+
+def _duration(text: str | None) -> timedelta | None:
+    try:
+        return timedelta(microseconds=parse_go_duration(text or "0") / 1000)
+    except (ValueError, OverflowError):
+        return None
