@@ -11,10 +11,13 @@ from agent.api.meta import Key, Ref
 from agent.clock import LoopClock
 from agent.engine.backoff import CAP_SECONDS, Backoff
 from agent.engine.crash_points import CRASH_POINTS, from_environment, pass_by
+from agent.engine.fence import Superseded, Turn
 from agent.engine.interest import Interest
+from agent.engine.lane import Epoch
 from agent.engine.ownership import SoleOwner
 from agent.engine.sweep import PERIOD_SECONDS, Sweep, slot
 from agent.engine.timers import Timers
+from agent.rollout.types import Decision, Observation
 
 EPOCH = datetime(2026, 5, 1, 10, tzinfo=UTC)
 WEB, API = Key("shop", "web"), Key("shop", "api")
@@ -149,3 +152,17 @@ def test_interest_in_what_a_rollout_owns(owner: dict[str, object], woken: list[K
 
 def test_a_sole_owner_owns_everything() -> None:
     assert SoleOwner().owns(WEB)
+
+
+def test_a_pass_whose_epoch_has_ended_may_not_write() -> None:
+    rollout = {"metadata": {"name": "web", "namespace": "shop"}}
+    turn = Turn(
+        key=WEB,
+        epoch=Epoch(),
+        observation=Observation(now=EPOCH, rollout=rollout),
+        decision=Decision(status={}),
+    )
+    turn.check()
+    turn.epoch.ended = True
+    with pytest.raises(Superseded):
+        turn.check()

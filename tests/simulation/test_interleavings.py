@@ -8,10 +8,21 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+import structlog
 
+from agent.api.holds import Hold, decode_holds, encode_holds
+from agent.api.meta import Object
+from agent.api.names import HOLDS
 from agent.cluster.port import KINDS
 from tests.simulation.faults import CALM, Weather
-from tests.simulation.manifests import KEY, namespace, rollout, service, virtual_service
+from tests.simulation.manifests import (
+    KEY,
+    namespace,
+    rollout,
+    service,
+    virtual_service,
+    weights_of,
+)
 from tests.simulation.scenario import alert, is_promoted, set_image
 from tests.simulation.virtual import run
 from tests.simulation.world import World
@@ -108,9 +119,23 @@ def test_an_abort_between_a_pass_s_read_and_its_raise(
     happening: Callable[[World], None], time: int
 ) -> None:
     """I2: the raise lands after the abort and is taken back in the same act."""
-    world, took = run(play("before-raise", time, happening, weather=LATE_WATCH))
+    with structlog.testing.capture_logs() as logs:
+        world, took = run(play("before-raise", time, happening, weather=LATE_WATCH))
     assert world.violations() == []
     assert world.checker.weights[-1] == 0
+    assert took < 0.3
+    if happening is abort_as_cli:
+        # Later nets would catch it, too; the first one is the raiser's own second look.
+        assert [entry["reason"] for entry in logs if entry["event"] == "raise.taken_back"] == [
+            "it was aborted"
+        ]
+
+
+def test_a_replica_that_knows_of_no_weight_yet_looks_before_it_believes_so() -> None:
+    """I2: the abort comes in where the cache still says weight 0."""
+    world, took = run(play("after-raise", 1, abort_at(1), weather=LATE_WATCH))
+    assert world.violations() == []
+    assert world.checker.weights == [20, 0]
     assert took < 0.3
 
 
@@ -144,3 +169,78 @@ def test_another_revision_between_a_pass_s_read_and_its_raise() -> None:
     assert world.violations() == []
     first_raise = world.checker.weights.index(60)
     assert world.checker.weights[first_raise + 1] in (0, 20)
+
+
+def second_route() -> Object:
+    """Another VirtualService that the same rollout drives."""
+    route = virtual_service()
+    return {**route, "metadata": {"name": "web-internal", "namespace": "shop"}}
+
+
+def test_when_one_of_two_routes_cannot_be_raised_the_other_comes_back() -> None:
+    """A failed raise lowers what it raised, and tries again from what is true then."""
+
+    async def main() -> World:
+        world = World(7)
+        both = [{"name": name, "routes": ["primary"]} for name in ("web", "web-internal")]
+        manifest = rollout(STEPS, replicas=5)
+        manifest["spec"]["strategy"]["canary"]["trafficRouting"]["istio"] = {
+            "virtualServices": both
+        }
+        await world.apply(
+            namespace(), service("web-stable"), service("web-canary"), virtual_service(),
+            second_route(), manifest,
+        )  # fmt: skip
+
+        def somebody_else_writes_the_second() -> None:
+            place = "/spec/http/1/route"
+            patch = [
+                {"op": "replace", "path": f"{place}/0/weight", "value": 99},
+                {"op": "replace", "path": f"{place}/1/weight", "value": 1},
+            ]
+            at_once(world.store.json_patch(KINDS["VirtualService"], "shop", "web-internal", patch))
+
+        world.when("between-raises", 1, somebody_else_writes_the_second)
+        async with world.alive():
+            await world.until(lambda: is_promoted(world), within=60, what="the first version")
+            await set_image(world, "web:2")
+            await world.until(
+                lambda: bool(world.status().get("pauseConditions")), within=60, what="the pause"
+            )
+        assert world.reached["between-raises"] >= 2
+        other = world.store.peek("VirtualService", "shop", "web-internal")
+        assert other is not None
+        assert weights_of(other) == (80, 20)
+        return world
+
+    world = run(main())
+    assert world.violations() == []
+    assert world.checker.weights[:3] == [20, 0, 20]
+
+
+def test_two_holds_at_the_same_moment_are_both_kept() -> None:
+    """I4: an intent is made again from what is there when its swap is lost."""
+    other = Hold(fingerprint="f2", starts_at="t", since="2026-05-01T09:00:00Z")
+    mine = Hold(fingerprint="f1", starts_at="t", since="2026-05-01T09:30:00Z")
+
+    async def main() -> tuple[Hold, ...]:
+        world = World(7)
+        await world.apply(
+            namespace(), service("web-stable"), service("web-canary"), virtual_service(),
+            rollout(STEPS, replicas=5),
+        )  # fmt: skip
+        body = {"metadata": {"annotations": {HOLDS: encode_holds((other,))}}}
+        async with world.alive():
+            await world.until(lambda: is_promoted(world), within=60, what="the first version")
+            await set_image(world, "web:2")
+            await world.until(lambda: world.weight() == 20, within=60, what="the first weight")
+            await world.clock.sleep(1)
+            world.when(
+                "intent-before-write",
+                1,
+                lambda: at_once(world.store.merge_patch(KINDS["Rollout"], *KEY, body)),
+            )
+            assert (await world.engine.hold(KEY, mine, alert("Noisy"))).result == "done"
+            return decode_holds(world.rollout()["metadata"]["annotations"][HOLDS])
+
+    assert run(main()) == (other, mine)
