@@ -50,6 +50,12 @@ def test_a_collision_count_is_part_of_the_hash_and_zero_is_one() -> None:
     assert len(found) == 4
 
 
+def test_a_collision_count_is_four_bytes_before_four_empty_ones() -> None:
+    data = pod_template_json(TEMPLATE).encode() + b"\x01\x02\x00\x00" + b"\x00" * 4
+    expected = str(fnv1a_32(data)).translate(str.maketrans("0123456789", "456789bcdf"))
+    assert pod_template_hash(TEMPLATE, 0x0201) == expected
+
+
 def test_unknown_and_empty_fields_do_not_count() -> None:
     noisy = copy.deepcopy(TEMPLATE)
     noisy["spec"].update({"fancyNewThing": 1, "volumes": [], "hostname": "", "tolerations": None})
