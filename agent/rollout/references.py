@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from agent.analysis import arguments, composition
+from agent.analysis import arguments, composition, verdict
 from agent.api import names
-from agent.api.analysis import AnalysisTemplate, Argument, Metric, TemplateRef
+from agent.api.analysis import AnalysisTemplate, Argument, TemplateRef
 from agent.api.decode import read
 from agent.api.meta import Object, Ref
 from agent.api.rollout import Rollout, RolloutAnalysis
@@ -200,7 +200,7 @@ def _endless_errors(use: Use, template: AnalysisTemplate) -> list[FieldError]:
             f"Invalid value for count: {'<nil>' if metric.count is None else metric.count}",
         )
         for metric in metrics
-        if _is_endless(metric)
+        if verdict.effective_count(metric) is None
     ]
 
 
@@ -208,11 +208,3 @@ def _stand_in(argument: Argument) -> str:
     if argument.value is not None and argument.value_from is not None:
         raise Refused(f"arg '{argument.name}' has both Value and ValueFrom fields")
     return "dummy-value" if argument.value is None else argument.value
-
-
-def _is_endless(metric: Metric) -> bool:
-    try:
-        count = int(metric.count or 0)
-    except ValueError:
-        count = 0
-    return bool(metric.interval) and count == 0

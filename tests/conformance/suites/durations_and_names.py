@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from agent.analysis.verdict import effective_count
+from agent.api.analysis import Metric
 from agent.api.decode import read
 from agent.api.durations import parse_go_duration, pause_seconds
 from agent.api.rollout import Pause, Rollout
@@ -60,15 +62,11 @@ def _answer(given: dict[str, Any]) -> dict[str, Any]:
         case "int-or-percent":
             return _percentage(given)
         case "effective-count":
-            return _effective_count(given["metric"])
+            return {"count": effective_count(read(Metric, given["metric"]))}
         case "defaults":
             return _effective(rollout)
         case question:
             raise Unsupported(question)
-
-
-def _effective_count(_metric: dict[str, Any]) -> dict[str, Any]:
-    raise Unsupported("effective-count")
 
 
 def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
