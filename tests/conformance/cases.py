@@ -34,7 +34,7 @@ def read_file(path: Path) -> list[Case]:
     """The cases of one file. Raises MalformedFile with the reason."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        suite = content["suite"]
+        suite = str(content["suite"])
         return [Case(suite, case["id"], case["given"], case["expect"]) for case in content["cases"]]
     except (OSError, ValueError) as error:
         raise MalformedFile(f"{path}: {error}") from error

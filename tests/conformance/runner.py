@@ -34,8 +34,9 @@ def _not_built(_given: dict[str, Any], _expect: dict[str, Any]) -> list[str]:
 
 def runner_of(suite: str, package: str = PACKAGE) -> Run:
     """The suite's `run`; a module that cannot be imported fails each of its cases."""
-    name = f"{package}.{suite.replace('-', '_')}"
-    if importlib.util.find_spec(name) is None:
+    module = suite.replace("-", "_")
+    name = f"{package}.{module}"
+    if not module.isidentifier() or importlib.util.find_spec(name) is None:
         return _not_built
     try:
         run: Run = importlib.import_module(name).run

@@ -46,6 +46,7 @@ def test_each_committed_case_has_an_id_of_its_own() -> None:
         pytest.param("not-built", 0, 0, 1, id="Unsupported is counted apart"),
         pytest.param("broken-import", 0, 1, 0, id="a module that cannot be imported is a failure"),
         pytest.param("nobody-wrote-it", 0, 0, 1, id="a suite without a module is unsupported"),
+        pytest.param("no.module name", 0, 0, 1, id="and so is one that could have none"),
     ],
 )
 def test_what_becomes_of_a_case(suite: str, passed: int, failed: int, unsupported: int) -> None:
