@@ -1,218 +1,215 @@
-"""`serinus cluster`: a Kubernetes API on this machine, and simple ways to use it."""
+"""`serinus cluster`: a Kubernetes API in one process, and the two things one does with any cluster."""
 
 import asyncio
-import secrets
+import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 import typer
 import yaml
 
-from agent.api.meta import Object
 from agent.clock import SystemClock
-from agent.cluster.kubernetes import KubernetesCluster, connect
-from agent.cluster.local.kubeconfig import write_kubeconfig
-from agent.cluster.local.rest import Facade
-from agent.cluster.local.snapshot import Snapshot
-from agent.cluster.local.store import LocalCluster
-from agent.cluster.local.workloads import Workloads
-from agent.cluster.port import KINDS, Kind
-from agent.errors import AlreadyExists, SerinusError
-from agent.http_server import serving
+from agent.errors import SerinusError
 
 app = typer.Typer(
-    help="A local cluster (API server and simulated pods in one process), and how to talk to it.",
+    help="A local cluster without Kubernetes, and apply and get for any cluster.",
     no_args_is_help=True,
 )
-DEFAULT_KUBECONFIG: Final = Path("serinus-local.kubeconfig")
-Kubeconfig = Annotated[Path, typer.Option(help="kubeconfig of the cluster")]
+
+LOCAL_KUBECONFIG: Final = Path("local.kubeconfig")
+T = TypeVar("T")
+
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(help="cluster to talk to; default: $KUBECONFIG, else ./local.kubeconfig"),
+]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="namespace")]
 
 
 @app.command()
 def up(
-    port: Annotated[
-        int, typer.Option(help="port on 127.0.0.1; 0: a free one", min=0, max=65535)
-    ] = 0,
+    port: Annotated[int, typer.Option(help="port on loopback; 0: a free one", min=0)] = 0,
     data: Annotated[
-        Path | None, typer.Option(help="keep the objects in this directory; without it in memory")
+        Path | None, typer.Option(help="directory that keeps the objects across restarts")
     ] = None,
     kubeconfig: Annotated[
-        Path, typer.Option(help="where to write the kubeconfig")
-    ] = DEFAULT_KUBECONFIG,
+        Path, typer.Option(help="file to write for kubectl and serinus (mode 0600)")
+    ] = LOCAL_KUBECONFIG,
     ready_seconds: Annotated[
-        float, typer.Option(help="from a pod's creation to Ready", min=0)
+        float, typer.Option(help="from a pod's creation until it is ready", min=0)
     ] = 1.0,
+    termination_seconds: Annotated[
+        float, typer.Option(help="from a pod's deletion until it is gone", min=0)
+    ] = 0.0,
     never_ready: Annotated[
         list[str] | None,
         typer.Option(help="pattern of images whose pods never become ready; may be repeated"),
     ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
 ) -> None:
-    """Run a local cluster until SIGTERM or Ctrl-C.
+    """Run a cluster in this process until SIGTERM or Ctrl-C: API server, ReplicaSets, simulated pods.
 
     Examples:
 
-      serinus cluster up --kubeconfig local.kubeconfig
+      serinus cluster up
 
-      serinus cluster up --data .cluster --ready-seconds 5 --never-ready '*:broken'
+      serinus cluster up --port 16443 --data /tmp/shop --never-ready 'shop:broken*'
 
-      serinus cluster apply -f manifests.yaml && serinus run --kubeconfig serinus-local.kubeconfig
+      kubectl --kubeconfig local.kubeconfig get rollouts -A
     """
-    _exit(asyncio.run(_guarded(_up(port, data, kubeconfig, ready_seconds, never_ready or []))))
+    from agent.cluster.local.server import Options
+    from agent.telemetry.logs import configure
+
+    configure(level=log_level, format="console")
+    options = Options(
+        port=port,
+        data=data,
+        kubeconfig=kubeconfig,
+        ready_seconds=ready_seconds,
+        never_ready=tuple(never_ready or ()),
+        termination_seconds=termination_seconds,
+    )
+    _run(lambda: _serve(options, kubeconfig))
 
 
 @app.command()
 def apply(
-    file: Annotated[
-        list[Path], typer.Option("--file", "-f", help="YAML or JSON, several documents are fine")
+    files: Annotated[
+        list[str], typer.Option("--filename", "-f", help="YAML file, - for stdin; may be repeated")
     ],
-    kubeconfig: Kubeconfig = DEFAULT_KUBECONFIG,
-    namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="for objects that name none")
-    ] = "default",
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = "default",
 ) -> None:
-    """Create objects, or merge them into those that exist.
+    """Create the objects of manifests, or merge them into those that are there.
 
-    Example:
+    Examples:
 
-      serinus cluster apply -f rollout.yaml -f virtual-service.yaml
+      serinus cluster apply -f rollout.yaml -f service.yaml
+
+      cat *.yaml | serinus cluster apply -n shop -f -
     """
+    from agent.cluster.manifests import apply as apply_one
+    from agent.cluster.manifests import parse
 
-    async def work(cluster: KubernetesCluster) -> int:
-        for obj in _documents(file):
-            kind = _kind_of(obj)
-            meta = obj.setdefault("metadata", {})
-            if kind.namespaced:
-                meta.setdefault("namespace", namespace)
-            try:
-                await cluster.create(kind, obj)
-                done = "created"
-            except AlreadyExists:
-                await cluster.merge_patch(kind, meta.get("namespace", ""), meta["name"], obj)
-                done = "configured"
-            typer.echo(f"{kind.kind.lower()}/{meta['name']} {done}")
-        return 0
+    async def work() -> None:
+        manifests = [
+            manifest
+            for file in files
+            for manifest in parse(_text_of(file), source=file, namespace=namespace)
+        ]
+        async with _Connected(kubeconfig) as cluster:
+            for manifest in manifests:
+                typer.echo(f"{manifest} {await apply_one(cluster, manifest)}")
 
-    _exit(asyncio.run(_guarded(_with_cluster(kubeconfig, work))))
+    _run(work)
 
 
 @app.command()
 def get(
-    kind: Annotated[str, typer.Argument(help="kind or plural, such as rollout or virtualservices")],
+    kind: Annotated[str, typer.Argument(help="kind, plural or short name: Rollout, rollouts, ro")],
     name: Annotated[str, typer.Argument(help="one object; all without it")] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
-    output: Annotated[str, typer.Option("--output", "-o", help="table, yaml or json")] = "table",
-    kubeconfig: Kubeconfig = DEFAULT_KUBECONFIG,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = "default",
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="of all namespaces")
+    ] = False,
+    selector: Annotated[str, typer.Option("--selector", "-l", help="label selector")] = "",
+    output: Annotated[
+        Literal["table", "yaml", "json"], typer.Option("--output", "-o", help="format")
+    ] = "table",
 ) -> None:
     """Show objects.
 
     Examples:
 
-      serinus cluster get rollouts
+      serinus cluster get rollouts -A
 
-      serinus cluster get virtualservice demo -o yaml
+      serinus cluster get vs shop -o yaml
+
+      serinus cluster get pods -l app=shop
     """
+    from agent.cli.cluster_table import table
+    from agent.cluster.kinds import kind_named
 
-    async def work(cluster: KubernetesCluster) -> int:
-        found = _find_kind(kind)
-        items = (
-            (await cluster.get(found, namespace, name),)
-            if name
-            else (await cluster.list(found, namespace)).items
-        )
-        typer.echo(_shown(items, output, single=bool(name)))
-        return 0
+    async def work() -> None:
+        wanted = kind_named(kind)
+        async with _Connected(kubeconfig) as cluster:
+            if name:
+                found = [await cluster.get(wanted, namespace, name)]
+            else:
+                scope = None if all_namespaces else namespace
+                found = list((await cluster.list(wanted, scope, labels=selector)).items)
+        if output == "table":
+            text = table(found, now=SystemClock().now(), namespaces=all_namespaces)
+            typer.echo(text or f"no {wanted.plural} found", err=not text)
+            return
+        body = found[0] if name else {"apiVersion": "v1", "kind": "List", "items": found}
+        if output == "json":
+            typer.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
+        else:
+            typer.echo(yaml.safe_dump(body, sort_keys=False, allow_unicode=True), nl=False)
 
-    _exit(asyncio.run(_guarded(_with_cluster(kubeconfig, work))))
+    _run(work)
 
 
-async def _up(
-    port: int, data: Path | None, kubeconfig: Path, ready_seconds: float, never_ready: list[str]
-) -> int:
-    clock, stop = SystemClock(), asyncio.Event()
+async def _serve(options: Any, kubeconfig: Path) -> None:
+    from agent.cluster.local.server import local_cluster_running
+
+    asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    store = LocalCluster(clock, snapshot=Snapshot(data) if data else None)
-    workloads = Workloads(store, clock, ready_seconds=ready_seconds, never_ready=never_ready)
-    token = secrets.token_urlsafe(24)
-    facade = Facade(store, token=token)
-    async with (
-        asyncio.TaskGroup() as group,
-        serving(facade.app, host="127.0.0.1", port=port) as bound,
-    ):
-        pods = group.create_task(workloads.run(), name="workloads")
-        server = f"http://127.0.0.1:{bound}"
-        write_kubeconfig(kubeconfig, server=server, token=token)
-        typer.echo(f"cluster ready at {server}\nkubeconfig: {kubeconfig}")
-        await stop.wait()
-        facade.close()
-        pods.cancel()
-    await store.aclose()
-    return 0
+        loop.add_signal_handler(number, asked.set)
+    async with local_cluster_running(options, SystemClock()) as running:
+        typer.echo(f"cluster at {running.server}")
+        typer.echo(f"kubeconfig {kubeconfig}")
+        sys.stdout.flush()
+        stop = asyncio.create_task(asked.wait(), name="signal")
+        await asyncio.wait({stop, running.stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        await asyncio.gather(stop, return_exceptions=True)
+        if running.stopped.done():
+            running.stopped.result()
+    typer.echo("stopped")
 
 
-async def _with_cluster(
-    kubeconfig: Path, work: Callable[[KubernetesCluster], Awaitable[int]]
-) -> int:
-    cluster = await connect(SystemClock(), kubeconfig=kubeconfig)
+class _Connected:
+    """The cluster of a kubeconfig, closed at the end."""
+
+    def __init__(self, kubeconfig: Path | None) -> None:
+        named = os.environ.get("KUBECONFIG", "")
+        self._kubeconfig = kubeconfig or (Path(named) if named else LOCAL_KUBECONFIG)
+
+    async def __aenter__(self) -> Any:
+        from agent.cluster.kubernetes import connect
+
+        self._cluster = await connect(SystemClock(), kubeconfig=self._kubeconfig)
+        return self._cluster
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cluster.aclose()
+
+
+def _text_of(file: str) -> str:
+    if file == "-":
+        return sys.stdin.read()
     try:
-        return await work(cluster)
-    finally:
-        await cluster.aclose()
+        return Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file}: {error}") from error
 
 
-async def _guarded(work: Awaitable[int]) -> int:
-    """Exit code 1, with the reason, for what can be explained."""
+def _run(work: Callable[[], Awaitable[T]]) -> T:
+    """Run to the end; an expected failure is one line and exit code 1."""
+
+    async def body() -> T:
+        return await work()
+
     try:
-        return await work
-    except (SerinusError, OSError, yaml.YAMLError) as error:
+        return asyncio.run(body())
+    except SerinusError as error:
         typer.echo(f"error: {error}", err=True)
-        return 1
-
-
-def _exit(code: int) -> None:
-    raise typer.Exit(code)
-
-
-def _documents(files: list[Path]) -> Iterator[Object]:
-    for path in files:
-        for document in yaml.safe_load_all(path.read_text()):
-            if document:
-                yield document
-
-
-def _kind_of(obj: Object) -> Kind:
-    return _find_kind(str(obj.get("kind", "")))
-
-
-def _find_kind(name: str) -> Kind:
-    wanted = name.lower()
-    for kind in KINDS.values():
-        if wanted in (kind.kind.lower(), kind.plural):
-            return kind
-    known = ", ".join(sorted(KINDS))
-    raise typer.BadParameter(f"{name!r} is not served; known are {known}")
-
-
-def _shown(items: tuple[Object, ...], output: str, *, single: bool) -> str:
-    value: Any = items[0] if single else list(items)
-    if output == "json":
-        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    if output == "yaml":
-        return yaml.safe_dump(value, sort_keys=False).rstrip()
-    if output != "table":
-        raise typer.BadParameter("must be table, yaml or json", param_hint="--output")
-    rows = [("NAMESPACE", "NAME", "STATUS")]
-    for item in items:
-        status = item.get("status") or {}
-        text = str(status.get("phase") or "")
-        if status.get("message"):
-            text += f": {status['message']}"
-        rows.append((item["metadata"].get("namespace", ""), item["metadata"]["name"], text))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "\n".join(
-        f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}".rstrip() for row in rows
-    )
+        raise typer.Exit(1) from error

@@ -4,17 +4,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from agent.cluster.discovery import VERSIONS
+from agent.cluster.kinds import SHORT_NAMES
 from agent.cluster.port import KINDS, Kind
 
 VERSION: Final = {"major": "1", "minor": "34", "gitVersion": "v1.34.0+serinus-local"}
 SCALED: Final = frozenset({"Rollout", "ReplicaSet", "Deployment"})
 """Kinds with a scale subresource."""
-SHORT_NAMES: Final = {
-    "Rollout": ["ro"], "AnalysisTemplate": ["at"], "ClusterAnalysisTemplate": ["cat"],
-    "AnalysisRun": ["ar"], "Experiment": ["exp"], "VirtualService": ["vs"], "DestinationRule": ["dr"],
-    "ReplicaSet": ["rs"], "Deployment": ["deploy"], "Service": ["svc"], "Pod": ["po"],
-    "ConfigMap": ["cm"], "Namespace": ["ns"], "Event": ["ev"],
-}  # fmt: skip
 
 
 def versions_of(group: str) -> tuple[str, ...]:
@@ -68,11 +63,11 @@ def resources(group_name: str, version: str, has_status: Callable[[Kind], bool])
             "singularName": kind.kind.lower(),
             "namespaced": kind.namespaced,
             "kind": kind.kind,
-            "shortNames": SHORT_NAMES.get(kind.kind, []),
+            "shortNames": SHORT_NAMES.get(kind.kind, ()),
             "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
         }
         listed.append(entry)
-        part = {**entry, "shortNames": [], "verbs": ["get", "patch", "update"]}
+        part = {**entry, "shortNames": (), "verbs": ["get", "patch", "update"]}
         if has_status(kind):
             listed.append({**part, "name": f"{kind.plural}/status"})
         if kind.kind in SCALED:
