@@ -16,9 +16,9 @@ from agent.api.names import DEPLOYMENT, FIRST_EXPOSED, HOLDS, OVERRULED
 from agent.cluster.port import KINDS
 from agent.engine.port import Outcome, View
 from agent.errors import Unavailable
-from agent.events.catalogue import Cause, Command, Deployment, Expect
+from agent.events.catalogue import Cause, Command, Deployment, Expect, RolloutEvent
 from agent.rollout.decide import decide
-from agent.rollout.types import Decision, Observation
+from agent.rollout.types import Announcement, Decision, Observation, Stage
 from agent.traffic.types import Router
 from tests.simulation.faults import Weather
 from tests.simulation.manifests import (
@@ -419,6 +419,24 @@ def test_a_field_that_the_server_prunes_is_named_once_and_makes_no_hot_loop() ->
                 assert world.store.now_version() == version
         fields = [entry["field"] for entry in logs if entry["event"] == "cluster.field_pruned"]
         assert sorted(fields) == ["HPAReplicas", "duration"]
+
+    run(main())
+
+
+def test_facts_of_a_route_s_write_are_stored_after_it_with_its_time() -> None:
+    def telling(observation: Observation, routers: Mapping[str, Router]) -> Decision:
+        decision = decide(observation, routers)
+        if not any(write.stage is Stage.ROUTES_UP for write in decision.writes):
+            return decision
+        fact = Announcement(transition="held", data=RolloutEvent(namespace="shop", name="web"))
+        return msgspec.structs.replace(decision, after_routes=(fact,))
+
+    async def main() -> None:
+        async with shop(decide=telling) as world:
+            await world.clock.sleep(5)
+            (told,) = (e for e in world.bus.events() if "held" in e["type"])
+            assert told["data"]["timings"]["routeWrittenAt"] <= told["time"]
+            assert world.reached_points()["after-done-status"] == 1
 
     run(main())
 

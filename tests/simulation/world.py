@@ -294,6 +294,10 @@ class World:
         if happening is not None:
             happening()
 
+    def reached_points(self) -> Counter[str]:
+        """How often the processes have passed each crash point so far."""
+        return Counter(self._reached)
+
     async def deliver(self, ask: Callable[[RolloutEngine], Awaitable[Any]]) -> Any:
         """Hand an event to some process, again and again until one has acknowledged it."""
         while True:
