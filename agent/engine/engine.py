@@ -337,12 +337,14 @@ class RolloutEngine:
 
     def _view(self, rollout: Object) -> View:
         uid = str(rollout["metadata"].get("uid", ""))
-        return view_of(
+        view = view_of(
             rollout,
             tuple(self._objects.owned("ReplicaSet", uid)),
             self._observer.routes(rollout),
             self._observer.router(rollout),
         )
+        wait = self._passes.waits.get(view.key)
+        return msgspec.structs.replace(view, why=wait.why) if wait is not None else view
 
     async def _check_level(self, view: View) -> bool:
         return await self._level_check(view)

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 import msgspec
 import structlog
@@ -23,13 +23,18 @@ _SECRET_TEXT: Final = (
 REDACTED: Final = "<redacted>"
 
 
-def configure(*, level: str = "info", format: Format = "json") -> None:  # noqa: A002 - the setting's name
+def configure(
+    *,
+    level: str = "info",
+    format: Format = "json",  # noqa: A002 - the setting's name
+    stream: TextIO | None = None,
+) -> None:
     """Set up structlog, and send what libraries log by `logging` the same way (from warning up)."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_json)
         if format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())
     )
     structlog.configure(
         processors=[
@@ -41,7 +46,7 @@ def configure(*, level: str = "info", format: Format = "json") -> None:  # noqa:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
