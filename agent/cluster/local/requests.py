@@ -86,7 +86,13 @@ async def read(request: Request) -> bytes:
 
 
 async def body(request: Request, *, optional: bool = False) -> dict[str, Any]:
-    """The body as an object; {} for an empty one that may be empty."""
+    """The body as an object; {} for an empty one that may be empty. Raises Rejected for other than JSON."""
+    if media_of(request) not in ("", "application/json"):
+        raise Rejected(
+            415,
+            "UnsupportedMediaType",
+            f"the local cluster speaks JSON, not {media_of(request)}; with kubectl use `apply -f`",
+        )
     raw = await read(request)
     return {} if optional and not raw else decoded(raw)
 

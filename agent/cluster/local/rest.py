@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from agent.api.meta import Object
 from agent.cluster.local import patches, requests, served, status
+from agent.cluster.local.kubeconfig import token_path
 from agent.cluster.local.scale import patch_by, scale_of
 from agent.cluster.local.status import NOTHING, Rejected, Subject
 from agent.cluster.local.store import LocalCluster
@@ -37,7 +38,7 @@ class Facade:
     """An ASGI application over a store.
 
     Args:
-        token: bearer token that every request must carry.
+        token: what every request must carry, as a bearer token or in its path.
     """
 
     def __init__(self, store: LocalCluster, *, token: str) -> None:
@@ -56,7 +57,7 @@ class Facade:
                 HTTPException: _on_no_route,
             },
         )
-        self.app = _Authenticated(inner, f"Bearer {token}".encode())
+        self.app = _Authenticated(inner, token)
 
     def close(self) -> None:
         """End all watches, so that the server can stop."""
@@ -206,9 +207,8 @@ class Facade:
         store, to_status = self._store, of_status
         if request.method == "GET":
             return _answer(request, await store.get(kind, namespace, name))
-        raw = await requests.read(request)
         if request.method == "PUT":
-            new = requests.decoded(raw)
+            new = await requests.body(request)
             if not (new.get("metadata") or {}).get("resourceVersion") and "." in kind.group:
                 raise Rejected(
                     422, "Invalid", "metadata.resourceVersion: must be specified for an update"
@@ -216,7 +216,7 @@ class Facade:
             return _answer(
                 request, await store.replace(kind, namespace, name, new, status=to_status)
             )
-        media = requests.media_of(request)
+        raw, media = await requests.read(request), requests.media_of(request)
         if media == requests.JSON_PATCH:
             operations = msgspec.json.decode(raw, type=list[dict[str, Any]])
             new = await store.json_patch(kind, namespace, name, operations, status=to_status)
@@ -272,20 +272,35 @@ class Facade:
 
 
 class _Authenticated:
-    """Nothing but the health checks is answered without the token."""
+    """Nothing but the health checks is answered without the token.
 
-    def __init__(self, inner: Starlette, authorization: bytes) -> None:
+    It comes as a bearer token or as the path's prefix, because kubectl sends no credentials over HTTP
+    without TLS.
+    """
+
+    def __init__(self, inner: Starlette, token: str) -> None:
         self._inner = inner
-        self._authorization = authorization
+        self._header = f"Bearer {token}".encode()
+        self._prefix = token_path(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._authorization):
+            inside = self._admitted(scope)
+            if inside is None:
                 refusal = _refused(Rejected(401, "Unauthorized", "Unauthorized"))
                 await refusal(scope, receive, send)
                 return
+            scope = {**scope, "path": inside}
         await self._inner(scope, receive, send)
+
+    def _admitted(self, scope: Scope) -> str | None:
+        """The path without the token, None for a request without the right one."""
+        path = str(scope["path"])
+        start, rest = path[: len(self._prefix)], path[len(self._prefix) :]
+        if hmac.compare_digest(start.encode(), self._prefix.encode()) and rest.startswith("/"):
+            return rest
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        return path if hmac.compare_digest(given, self._header) else None
 
 
 # Answers.
