@@ -151,9 +151,9 @@ class _Run:
         rollout = path.objects.get(self._ref)
         if rollout is None:
             return
-        rollback = Rollback(path.writer, path.objects, path.observer)
+        rollback = Rollback(path.writer, path.objects, path.observer, path.clock)
         taken = await rollback.take_off(rollout)
-        at = path.clock.now()
+        at = taken.written_at or path.clock.now()
         path.reach("abort-after-route")
         if taken.done or taken.shelter:
             path.timed((at - self._decided_at).total_seconds())

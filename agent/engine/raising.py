@@ -189,10 +189,11 @@ async def lower(
     weight: int,
     *,
     trust_cache: bool = False,
+    wrote_at: Callable[[], None] = lambda: None,
 ) -> bool:
     """Bring the canary's live weight down to `weight`; whether a write was needed.
 
-    Urgent and bounded. It ends only when the weight was read from an answer of the API server; with
+    Urgent and bounded; `wrote_at` is called after every write. It ends only when the weight was read from an answer of the API server; with
     `trust_cache` the first patch is made from the cache (its `test`s catch what the cache did not know).
 
     Raises Refused when the routes cannot be planned, Retry when others kept writing, and what the cluster
@@ -213,19 +214,23 @@ async def lower(
                 return wrote
             continue
         plan = router.plan(typed, routes, Desired(canary_weight=weight))
-        if plan.refusal is not None:
-            raise Refused(plan.refusal.detail, field=plan.refusal.field)
+        # A plan for routes that have drifted apart may hold a raise of one of them: not here.
+        lowers = [change for change in plan.changes if change.direction == "lower"]
         try:
-            for change in plan.changes:
+            for change in lowers:
                 await writer.json(change.ref, list(change.patch), urgent=True)
                 wrote = True
+                wrote_at()
         except Conflict:
             known = False
             continue
-        if not plan.changes:
+        # Routes that are in order were lowered all the same: one that is missing must not expose the others.
+        if plan.refusal is not None:
+            raise Refused(plan.refusal.detail, field=plan.refusal.field)
+        if not lowers:
             raise Refused("the canary's weight cannot be told from the routes")
         # Only what answered was read: another route of the rollout may have been raised meanwhile.
-        known = len(plan.changes) == len(router.references(typed))
+        known = len(lowers) == len(router.references(typed))
     raise Retry("others kept writing the routes", after_seconds=0.1)
 
 

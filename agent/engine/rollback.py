@@ -4,6 +4,7 @@ Users are never sent to a version without ready pods while another has some: wha
 yet stays where it is, and the lane lowers it as they come up.
 """
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import structlog
 from agent.api.meta import Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
 from agent.api.rollout import Rollout
+from agent.clock import Clock
 from agent.engine.exposure import find_revision
 from agent.engine.observe import Objects, Observer
 from agent.engine.raising import lower
@@ -29,11 +31,13 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
         done: users no longer reach the aborted version by the route.
         shelter: what was re-pointed to stable because the route could not be written; "" when it could.
         refusal: why the route could not be written.
+        written_at: when the last of its writes was answered; None when there was none.
     """
 
     done: bool = False
     shelter: str = ""
     refusal: str = ""
+    written_at: datetime | None = None
 
     @property
     def message(self) -> str:
@@ -46,7 +50,8 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 class Rollback:
     """Takes the aborted version of a rollout off."""
 
-    def __init__(self, writer: Writer, objects: Objects, observer: Observer) -> None:
+    def __init__(self, writer: Writer, objects: Objects, observer: Observer, clock: Clock) -> None:
+        self._clock = clock
         self._writer = writer
         self._objects = objects
         self._observer = observer
@@ -65,16 +70,47 @@ class Rollback:
         router = self._observer.router(rollout)
         if router is None:
             return Taken()
+        if self._is_handing_over(typed):
+            return Taken(
+                refusal="the canary's names lead to the stable version until the stable ones do"
+            )
         floor = self._floor(typed)
         if floor > 0:
             routes = self._observer.routes(rollout)
             if (router.canary_weight(typed, routes) or 0) <= floor:
                 return Taken()
+        times: list[datetime] = []
         try:
-            await lower(self._writer, router, self._observer, rollout, floor, trust_cache=True)
+            await lower(
+                self._writer,
+                router,
+                self._observer,
+                rollout,
+                floor,
+                trust_cache=True,
+                wrote_at=lambda: times.append(self._clock.now()),
+            )
         except (Refused, Invalid, Forbidden, NotFound, Retry) as error:
             return await self._shelter(rollout, typed, router, str(error))
-        return Taken(done=floor == 0)
+        return Taken(done=floor == 0, written_at=max(times, default=None))
+
+    def _is_handing_over(self, rollout: Rollout) -> bool:
+        """Whether weight on the canary's names is weight on the stable version.
+
+        So it is from a promotion until the stable names have come over; a new version that is pushed and
+        aborted in that time has no weight to take off.
+        """
+        canary, stable = rollout.spec.strategy.canary, rollout.status.stable_rs
+        if canary is None or not canary.canary_service or not canary.stable_service:
+            return False
+        namespace = rollout.metadata.namespace
+        leads_to = {
+            name: _selected(self._objects.get(Ref("Service", namespace, name)))
+            for name in (canary.canary_service, canary.stable_service)
+        }
+        return leads_to[canary.canary_service] == stable and leads_to[
+            canary.stable_service
+        ] not in ("", stable)
 
     def _floor(self, rollout: Rollout) -> int:
         """The weight that must stay: what ready stable pods cannot carry."""
@@ -135,6 +171,11 @@ class Rollback:
             }
             await self._writer.metadata(ref, patch, urgent=True)
         return True
+
+
+def _selected(service: Object | None) -> str:
+    selector = ((service or {}).get("spec") or {}).get("selector") or {}
+    return str(selector.get(POD_TEMPLATE_HASH) or "")
 
 
 def _available(replica_set: Object | None) -> int:
