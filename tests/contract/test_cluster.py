@@ -1,13 +1,6 @@
-"""One contract for every cluster: the local store, and the same store through REST and the adapter.
-
-A real API server joins by the environment variable SERINUS_CONTRACT_KUBECONFIG.
-"""
+"""The contract of every cluster, part one: objects, patches, versions, lists, watches."""
 
 import asyncio
-import os
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,75 +12,18 @@ from agent.cluster.kubernetes import connect
 from agent.cluster.local.kubeconfig import write_kubeconfig
 from agent.cluster.local.rest import Facade
 from agent.cluster.local.store import LocalCluster
-from agent.cluster.port import KINDS, Cluster, WatchEvent
-from agent.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound, SerinusError
+from agent.cluster.port import Cluster, WatchEvent
+from agent.errors import AlreadyExists, Conflict, Forbidden, Gone, Invalid, NotFound
 from agent.http_server import serving
-
-ROLLOUT, CONFIG_MAP, REPLICA_SET = KINDS["Rollout"], KINDS["ConfigMap"], KINDS["ReplicaSet"]
-VIRTUAL_SERVICE = KINDS["VirtualService"]
-
-
-@asynccontextmanager
-async def _store(_path: Path) -> AsyncIterator[Cluster]:
-    yield LocalCluster(SystemClock())
-
-
-@asynccontextmanager
-async def _facade(path: Path) -> AsyncIterator[Cluster]:
-    facade = Facade(LocalCluster(SystemClock()), token="secret")
-    async with serving(facade.app, host="127.0.0.1", port=0) as port:
-        write_kubeconfig(path / "kubeconfig", server=f"http://127.0.0.1:{port}", token="secret")
-        cluster = await connect(SystemClock(), kubeconfig=path / "kubeconfig")
-        try:
-            yield cluster
-        finally:
-            facade.close()
-            await cluster.aclose()
-
-
-@asynccontextmanager
-async def _real(_path: Path) -> AsyncIterator[Cluster]:
-    cluster = await connect(
-        SystemClock(), kubeconfig=Path(os.environ["SERINUS_CONTRACT_KUBECONFIG"])
-    )
-    try:
-        yield cluster
-    finally:
-        await cluster.aclose()
-
-
-CLUSTERS: dict[str, Callable[[Path], Any]] = {"store": _store, "facade": _facade}
-if "SERINUS_CONTRACT_KUBECONFIG" in os.environ:
-    CLUSTERS["real"] = _real
-
-
-@pytest.fixture(params=list(CLUSTERS))
-async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with CLUSTERS[request.param](tmp_path) as made:
-        yield made
-
-
-def a_name() -> str:
-    return f"c-{uuid.uuid4().hex[:8]}"
-
-
-def a_config_map(name: str, **labels: str) -> Object:
-    return {"metadata": {"name": name, "labels": {"run": name, **labels}}, "data": {"a": "1"}}
-
-
-def a_rollout(name: str) -> Object:
-    return {
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{"name": "main", "image": "v1"}]},
-            },
-            "strategy": {"canary": {}},
-        },
-    }
+from tests.contract.objects import (
+    ANALYSIS_RUN,
+    CONFIG_MAP,
+    ROLLOUT,
+    VIRTUAL_SERVICE,
+    a_config_map,
+    a_name,
+    a_rollout,
+)
 
 
 async def test_what_is_created_is_named_typed_and_numbered(cluster: Cluster) -> None:
@@ -235,45 +171,109 @@ async def test_a_watch_tells_every_change_after_its_version_in_order(cluster: Cl
     assert versions == sorted(set(versions))
 
 
-async def test_the_owned_go_with_their_owner(cluster: Cluster) -> None:
+async def test_a_failed_test_beside_other_operations_changes_nothing(cluster: Cluster) -> None:
     name = a_name()
-    owner = await cluster.create(ROLLOUT, a_rollout(name))
-    reference = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Rollout",
-        "name": name,
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
+    made = await cluster.create(CONFIG_MAP, a_config_map(name))
+    patch: list[dict[str, Any]] = [
+        {"op": "add", "path": "/data/b", "value": "2"},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": "1"},
+    ]
+    with pytest.raises(Conflict):
+        await cluster.json_patch(CONFIG_MAP, "default", name, patch)
+    assert (await cluster.get(CONFIG_MAP, "default", name))["data"] == {"a": "1"}
+    patch[1]["value"] = made["metadata"]["resourceVersion"]
+    answer = await cluster.json_patch(CONFIG_MAP, "default", name, patch)
+    assert answer["data"] == {"a": "1", "b": "2"}
+
+
+async def test_a_kind_without_status_subresource_keeps_its_status_like_any_field(
+    cluster: Cluster,
+) -> None:
+    name = a_name()
+    run = {
+        "metadata": {"name": name},
+        "spec": {"metrics": [{"name": "m", "provider": {"web": {"url": "http://x"}}}]},
+        "status": {"phase": "Pending", "message": ""},
     }
-    await cluster.create(
-        CONFIG_MAP,
-        {
-            **a_config_map(f"{name}-owned"),
-            "metadata": {"name": f"{name}-owned", "ownerReferences": [reference]},
-        },
+    made = await cluster.create(ANALYSIS_RUN, run)
+    assert made["status"]["phase"] == "Pending"
+    answer = await cluster.merge_patch(
+        ANALYSIS_RUN, "default", name, {"status": {"phase": "Running"}}, status=True
     )
-    await cluster.delete(ROLLOUT, "default", name)
-
-    async def gone() -> bool:
-        try:
-            await cluster.get(CONFIG_MAP, "default", f"{name}-owned")
-        except NotFound:
-            return True
-        return False
-
-    async with asyncio.timeout(15):
-        while not await gone():
-            await asyncio.sleep(0.05)
+    assert answer["status"]["phase"] == "Running"
+    assert answer["metadata"]["generation"] == 2
 
 
-async def test_a_delete_can_insist_on_the_uid(cluster: Cluster) -> None:
+async def test_a_manifest_of_an_older_version_of_istio_is_accepted(cluster: Cluster) -> None:
+    name = a_name()
+    route = {"route": [{"destination": {"host": name}, "weight": 100}]}
+    for version in ("v1", "v1beta1", "v1alpha3"):
+        made = await cluster.create(
+            VIRTUAL_SERVICE,
+            {
+                "apiVersion": f"networking.istio.io/{version}",
+                "kind": "VirtualService",
+                "metadata": {"name": f"{name}-{version}"},
+                "spec": {"hosts": [name], "http": [route]},
+            },
+        )
+        assert made["spec"]["http"] == [route]
+        patch = [{"op": "replace", "path": "/spec/http/0/route/0/weight", "value": 90}]
+        answer = await cluster.json_patch(
+            VIRTUAL_SERVICE, "default", f"{name}-{version}", patch, urgent=True
+        )
+        assert answer["spec"]["http"][0]["route"][0]["weight"] == 90
+
+
+async def test_an_object_cannot_be_renamed_by_a_patch(cluster: Cluster) -> None:
     name = a_name()
     await cluster.create(CONFIG_MAP, a_config_map(name))
-    with pytest.raises(Conflict):
-        await cluster.delete(
-            CONFIG_MAP, "default", name, uid="11111111-1111-1111-1111-111111111111"
+    with pytest.raises(Invalid):
+        await cluster.merge_patch(CONFIG_MAP, "default", name, {"metadata": {"name": "other"}})
+
+
+async def test_a_list_of_many_pages_is_whole(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.cluster.kubernetes.PAGE", 2)
+    run = a_name()
+    names = [f"{run}-{index}" for index in range(5)]
+    for name in names:
+        await cluster.create(CONFIG_MAP, a_config_map(name, run=run))
+    listing = await cluster.list(CONFIG_MAP, "default", labels=f"run={run}")
+    assert [item["metadata"]["name"] for item in listing.items] == names
+
+
+async def test_a_watch_with_a_selector_sees_what_leaves_it_as_deleted(cluster: Cluster) -> None:
+    name = a_name()
+    start = (await cluster.list(CONFIG_MAP, "default")).resource_version
+    await cluster.create(CONFIG_MAP, a_config_map(name, stage="in"))
+    for stage in ("out", "in"):
+        patch = {"metadata": {"labels": {"stage": stage}}}
+        await cluster.merge_patch(CONFIG_MAP, "default", name, patch)
+    seen: list[str] = []
+    async with asyncio.timeout(10):
+        watching = cluster.watch(
+            CONFIG_MAP, "default", resource_version=start, labels=f"run={name},stage in (in)"
         )
-    assert await cluster.get(CONFIG_MAP, "default", name)
+        async for event in watching:
+            if event.type != "BOOKMARK":
+                seen.append(event.type)
+            if len(seen) == 3:
+                break
+    assert seen == ["ADDED", "DELETED", "ADDED"]
+
+
+async def test_a_watch_from_no_version_begins_with_what_there_is(cluster: Cluster) -> None:
+    name = a_name()
+    await cluster.create(CONFIG_MAP, a_config_map(name))
+    async with asyncio.timeout(10):
+        async for event in cluster.watch(
+            CONFIG_MAP, "default", resource_version="", labels=f"run={name}"
+        ):
+            if event.type == "ADDED":
+                assert event.object["metadata"]["name"] == name
+                break
 
 
 async def test_urgent_calls_do_the_same(cluster: Cluster) -> None:
@@ -309,7 +309,7 @@ async def test_a_wrong_token_is_refused(tmp_path: Path) -> None:
     async with serving(facade.app, host="127.0.0.1", port=0) as port:
         write_kubeconfig(tmp_path / "kubeconfig", server=f"http://127.0.0.1:{port}", token="wrong")
         remote = await connect(SystemClock(), kubeconfig=tmp_path / "kubeconfig")
-        with pytest.raises(SerinusError):
+        with pytest.raises(Forbidden):
             await remote.get(CONFIG_MAP, "default", "x")
         await remote.aclose()
 

@@ -15,6 +15,8 @@ MAX_BODY: Final = 3 * 1024 * 1024
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+BUILT_IN: Final = frozenset({"", "apps", "batch", "coordination.k8s.io"})
+"""Groups of Kubernetes' own kinds."""
 NO_SUCH_PATH: Final = "the server could not find the requested resource"
 
 
@@ -45,7 +47,7 @@ def subject_of(request: Request) -> Subject:
 
 def is_custom(kind: Kind) -> bool:
     """Whether the kind comes from a CRD: those know no strategic merge patch."""
-    return "." in kind.group and not kind.group.endswith(".k8s.io")
+    return kind.group not in BUILT_IN
 
 
 def unsupported(kind: Kind) -> Rejected:
