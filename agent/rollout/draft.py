@@ -13,7 +13,9 @@ from agent.api.meta import Ref
 from agent.api.rollout import PauseCondition, Rollout, RolloutStatus
 from agent.api.times import format_time
 from agent.events.catalogue import Cause
+from agent.rollout import replica_sets
 from agent.rollout.facts import Facts
+from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.types import Record, Stage, Write
 
 
@@ -42,6 +44,11 @@ class Draft:
     def rollout(self) -> Rollout:
         """The Rollout with the status as it will be."""
         return msgspec.structs.replace(self.facts.rollout, status=self.status)
+
+    @property
+    def stable(self) -> ReplicaSetView | None:
+        """The stable ReplicaSet by the next status: the new one in the very pass that promotes it."""
+        return replica_sets.by_hash(self.facts.sets, self.status.stable_rs)
 
     def set(self, **fields: Any) -> None:
         """Change fields of the next status."""

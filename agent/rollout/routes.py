@@ -56,7 +56,7 @@ def _weight(draft: Draft, stable_hash: str | None) -> int | None:
     """The weight for this pass; None leaves it."""
     facts, status = draft.facts, draft.status
     live = facts.live_weight
-    weight = weights.wanted(draft.rollout, facts.new, facts.stable, facts.others, live=live).weight
+    weight = weights.wanted(draft.rollout, facts.new, draft.stable, facts.others, live=live).weight
     promoted = status.stable_rs == status.current_pod_hash
     if status.stable_rs and (status.abort or promoted):
         return _back(draft, weight, stable_hash)
@@ -73,14 +73,15 @@ def _back(draft: Draft, weight: int | None, stable_hash: str | None) -> int | No
     After a promotion only once the stable names have come over.
     """
     facts, live = draft.facts, draft.facts.live_weight
-    if live is None or facts.stable is None:
+    stable = draft.stable
+    if live is None or stable is None:
         return weight
     if live == 0:
         return 0
-    was_canary = facts.stable is facts.new and not _is_foreign_to_routes(draft)
+    was_canary = stable is facts.new and not _is_foreign_to_routes(draft)
     if was_canary and not _stable_names_are_over(draft, stable_hash):
         return None
-    stays = weights.least(draft.rollout, facts.stable)
+    stays = weights.least(draft.rollout, stable)
     if stays:
         draft.wait("waits for stable pods to take the traffic back")
     return min(live, max(weight or 0, stays))
