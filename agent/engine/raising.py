@@ -22,7 +22,7 @@ from agent.engine.fence import Fence, Superseded, Turn
 from agent.engine.intents import read_holds
 from agent.engine.observe import Observer
 from agent.engine.port import View
-from agent.engine.write import Writer, version_of
+from agent.engine.write import Writer
 from agent.errors import Conflict, NotFound, Refused, Retry, Unavailable
 from agent.rollout.types import Write
 from agent.traffic.types import Desired, Router
@@ -243,13 +243,12 @@ async def _read_routes(writer: Writer, refs: Sequence[Ref]) -> None:
 def _reason_to_lower(fenced: Object, live: Object) -> str:
     if live["metadata"].get("uid") != fenced["metadata"].get("uid"):
         return "another rollout has its name now"
-    if (live.get("status") or {}).get("abort"):
+    before, after = fenced.get("status") or {}, live.get("status") or {}
+    # An abort that the pass knew of is no news: what it raises then is weight on the stable version.
+    if after.get("abort") and not before.get("abort"):
         return "it was aborted"
     if _without_replicas(live) != _without_replicas(fenced):
         return "its spec changed"
-    if version_of(live) == version_of(fenced):
-        return ""
-    before, after = fenced.get("status") or {}, live.get("status") or {}
     if after.get("currentPodHash") != before.get("currentPodHash"):
         return "another revision was started"
     return ""

@@ -118,6 +118,8 @@ class Checker:
             return
         self._fenced(connection, f"a raise to {new}")
         rollout = self._rollout_now()
+        if self._selected("web-canary") != (rollout.get("status") or {}).get("currentPodHash"):
+            return  # weight on these names is not (yet) weight on the new version
         if self._stopped_at is not None:
             late = self._clock.monotonic() - self._stopped_at
             self._check(
