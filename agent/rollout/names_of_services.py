@@ -39,7 +39,13 @@ def stable_target(draft: Draft) -> str | None:
     now = selected(facts.services.get(facts.canary.stable_service))
     if now == target or not _others_have_pods(draft, target):
         return target
-    return target if _is_idle(draft, defaults.max_traffic_weight(facts.rollout)) else None
+    full = defaults.max_traffic_weight(facts.rollout)
+    if facts.live_weight == full or facts.router is None:
+        return target if _is_idle(draft, full) else None
+    # Somebody else moved the weight before the name came over, so traffic follows a name of an old version.
+    # That version keeps its pods while it is named: the name may come over under traffic.
+    whole = item.available >= defaults.replicas(draft.rollout)
+    return target if whole and facts.live_weight is not None else None
 
 
 def selected(service: Object | None) -> str:

@@ -39,7 +39,7 @@ def move(draft: Draft) -> None:
         return
     canary_hash = names_of_services.canary_target(draft)
     stable_hash = names_of_services.stable_target(draft)
-    weight = _weight(draft, stable_hash)
+    weight = _weight(draft)
     desired = Desired(canary_weight=weight, canary_hash=canary_hash, stable_hash=stable_hash)
     plan = facts.router.plan(draft.rollout, facts.routes, desired)
     for change in plan.changes:
@@ -52,14 +52,22 @@ def move(draft: Draft) -> None:
             raise Refused(plan.refusal.detail, field=plan.refusal.field)
 
 
-def _weight(draft: Draft, stable_hash: str | None) -> int | None:
+def _weight(draft: Draft) -> int | None:
     """The weight for this pass; None leaves it."""
     facts, status = draft.facts, draft.status
     live = facts.live_weight
     weight = weights.wanted(draft.rollout, facts.new, draft.stable, facts.others, live=live).weight
     promoted = status.stable_rs == status.current_pod_hash
+    if (
+        status.stable_rs
+        and live == defaults.max_traffic_weight(draft.rollout)
+        and _names_are_behind(draft)
+    ):
+        # Just promoted, whatever came after it: below full weight users would get the version before.
+        draft.wait("waits for the stable names to select the promoted version")
+        return None
     if status.stable_rs and (status.abort or promoted):
-        return _back(draft, weight, stable_hash)
+        return _back(draft, weight)
     if _all_is_ready(draft):
         weight = defaults.max_traffic_weight(draft.rollout)
     if weight is not None and live is not None and weight > live and draft.blocked:
@@ -67,32 +75,17 @@ def _weight(draft: Draft, stable_hash: str | None) -> int | None:
     return weight
 
 
-def _back(draft: Draft, weight: int | None, stable_hash: str | None) -> int | None:
-    """Back to stable: as fast as its ready pods can carry it, and never up.
-
-    After a promotion only once the stable names have come over.
-    """
-    facts, live = draft.facts, draft.facts.live_weight
-    stable = draft.stable
+def _back(draft: Draft, weight: int | None) -> int | None:
+    """Back to stable: as fast as its ready pods can carry it, and never up."""
+    live, stable = draft.facts.live_weight, draft.stable
     if live is None or stable is None:
         return weight
     if live == 0:
         return 0
-    was_canary = stable is facts.new and not _is_foreign_to_routes(draft)
-    if was_canary and not _stable_names_are_over(draft, stable_hash):
-        return None
     stays = weights.least(draft.rollout, stable)
     if stays:
         draft.wait("waits for stable pods to take the traffic back")
     return min(live, max(weight or 0, stays))
-
-
-def _is_foreign_to_routes(draft: Draft) -> bool:
-    """Whether the canary names select another version: the user went back to stable in mid-rollout."""
-    facts = draft.facts
-    name = facts.canary.canary_service
-    chosen = names_of_services.selected(facts.services.get(name))
-    return bool(chosen) and chosen != draft.status.stable_rs
 
 
 def _all_is_ready(draft: Draft) -> bool:
@@ -103,16 +96,15 @@ def _all_is_ready(draft: Draft) -> bool:
     return facts.new is not None and facts.new.available >= defaults.replicas(draft.rollout)
 
 
-def _stable_names_are_over(draft: Draft, stable_hash: str | None) -> bool:
-    """Whether Service and subset named stable select the promoted version already."""
+def _names_are_behind(draft: Draft) -> bool:
+    """Whether Service or subset named stable select another version than the stable one."""
     facts, target = draft.facts, draft.status.stable_rs
-    name = facts.canary.stable_service
-    if name and names_of_services.selected(facts.services.get(name)) != target:
+    chosen = names_of_services.selected(facts.services.get(facts.canary.stable_service))
+    if chosen:
+        return chosen != target
+    if facts.router is None:
         return False
-    if facts.router is None or stable_hash is None:
-        return stable_hash is not None
-    plan = facts.router.plan(draft.rollout, facts.routes, Desired(stable_hash=target))
-    return not plan.changes
+    return bool(facts.router.plan(draft.rollout, facts.routes, Desired(stable_hash=target)).changes)
 
 
 def _write(change: RouteChange, weight: int | None) -> Write:
