@@ -1,0 +1,131 @@
+"""The tree of an expression. Immutable, so a parsed expression is shared by all its evaluations."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class ExpressionError(Exception):
+    """An expression that cannot be parsed, or that fails on this value; the text is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """`#` ("" ), `#index`, `#acc`: what a predicate looks at."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    operator: str
+    operand: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    operator: str
+    left: "Node"
+    right: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`base.key` or `base[key]`; `optional` (`?.`) gives nil for the whole chain when the base is nil."""
+
+    base: "Node"
+    key: "Node"
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    base: "Node"
+    start: "Node | None"
+    stop: "Node | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Bounds of a chain with `?.`: nil anywhere inside it makes the chain nil."""
+
+    inner: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of the environment, or a method when the callee is a member."""
+
+    callee: "Node"
+    arguments: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    name: str
+    arguments: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    body: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    condition: "Node"
+    then: "Node"
+    otherwise: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class ListLiteral:
+    items: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class MapLiteral:
+    pairs: "tuple[tuple[Node, Node], ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    name: str
+    value: "Node"
+    body: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """`a; b`: all are evaluated, the last one counts."""
+
+    items: "tuple[Node, ...]"
+
+
+Node = (
+    Literal
+    | Name
+    | Pointer
+    | Unary
+    | Binary
+    | Member
+    | Slice
+    | Chain
+    | Call
+    | Builtin
+    | Predicate
+    | Conditional
+    | ListLiteral
+    | MapLiteral
+    | Let
+    | Sequence
+)
