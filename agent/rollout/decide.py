@@ -1,6 +1,6 @@
 """decide: what one pass does. A pure function of what was observed, total over everything a CRD lets through."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.api import names
@@ -8,10 +8,11 @@ from agent.api.decode import read, write
 from agent.api.meta import Object
 from agent.api.rollout import Rollout
 from agent.errors import Refused
-from agent.rollout import canary, conditions, phase, steps
+from agent.rollout import canary, conditions, phase, references, steps, validation
 from agent.rollout.announce import announcements
 from agent.rollout.draft import Draft, earliest
-from agent.rollout.facts import read_facts
+from agent.rollout.facts import bare_facts, read_facts
+from agent.rollout.field_errors import invalid_spec_message
 from agent.rollout.types import Decision, Observation
 from agent.traffic.routers import ROUTERS, refused_routers
 from agent.traffic.types import FieldError, Router
@@ -30,8 +31,10 @@ def decide(observation: Observation, routers: Mapping[str, Router] = ROUTERS) ->
         draft = Draft(read_facts(observation, _router(rollout, routers), rollout))
         _validate(draft, routers)
         canary.run(draft)
+    except _InvalidSpec as invalid:
+        return _invalid(observation, rollout, invalid.errors)
     except Refused as error:
-        return _invalid(observation, rollout, error)
+        return _invalid(observation, rollout, (FieldError(error.field or "spec", error.detail),))
     return _decision(draft)
 
 
@@ -98,60 +101,50 @@ def _router(rollout: Rollout, routers: Mapping[str, Router]) -> Router | None:
     return None
 
 
+class _InvalidSpec(Exception):
+    """What only the user can mend, with every field."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__()
+        self.errors = tuple(errors)
+
+
 def _validate(draft: Draft, routers: Mapping[str, Router]) -> None:
-    errors = [*_strategy_errors(draft, routers), *steps.validate(draft), *_service_errors(draft)]
+    """Argo's rules first, then what we do not drive. References do not matter once it is aborted."""
+    rollout, facts = draft.rollout, draft.facts
+    errors: list[FieldError] = [*validation.validate(rollout), *_not_driven(rollout, routers)]
+    if not errors:
+        errors += steps.validate(draft)
+    if not errors and not rollout.status.abort:
+        errors += references.services_errors(rollout, facts.services)
+        errors += references.templates_errors(rollout, facts.templates)
     if errors:
-        first = errors[0]
-        raise Refused(first.detail, field=first.field)
+        raise _InvalidSpec(errors)
 
 
-def _strategy_errors(draft: Draft, routers: Mapping[str, Router]) -> tuple[FieldError, ...]:
-    spec = draft.rollout.spec
+def _not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[FieldError]:
+    spec = rollout.spec
     if spec.strategy.blue_green is not None:
-        return (
-            FieldError(
-                "spec.strategy.blueGreen", "blue-green is not driven by Serinus yet; use canary"
-            ),
+        yield FieldError(
+            "spec.strategy.blueGreen", "blue-green is not driven by Serinus yet; use canary"
         )
-    if spec.strategy.canary is None:
-        return (FieldError("spec.strategy", "must have canary"),)
     if spec.workload_ref is not None:
-        return (
-            FieldError(
-                "spec.workloadRef",
-                "is not driven by Serinus yet; put the template into the Rollout",
-            ),
+        yield FieldError(
+            "spec.workloadRef", "is not driven by Serinus yet; put the template into the Rollout"
         )
-    if not spec.template:
-        return (FieldError("spec.template", "is required"),)
-    return tuple(
-        error
-        for error in refused_routers(spec.strategy.canary.traffic_routing)
-        if error.field.rpartition(".")[2] not in routers
-    )
+    routing = spec.strategy.canary.traffic_routing if spec.strategy.canary else None
+    for error in refused_routers(routing):
+        if error.field.rpartition(".")[2] not in routers:
+            yield error
 
 
-def _service_errors(draft: Draft) -> tuple[FieldError, ...]:
-    strategy = draft.facts.canary
-    named = (("canaryService", strategy.canary_service), ("stableService", strategy.stable_service))
-    return tuple(
-        FieldError(f"spec.strategy.canary.{field}", f'service "{name}" not found')
-        for field, name in named
-        if name and name not in draft.facts.services
-    )
-
-
-def _invalid(observation: Observation, rollout: Rollout, error: Refused) -> Decision:
+def _invalid(observation: Observation, rollout: Rollout, errors: Sequence[FieldError]) -> Decision:
     """The rollout stays where it is, and says what to mend."""
-    field = error.field or "spec"
-    message = (
-        f'The Rollout "{rollout.metadata.name}" is invalid: {field}: Invalid value: {error.detail}'
-    )
+    message = invalid_spec_message(rollout.metadata.name, errors)
     condition = conditions.make(
         names.INVALID_SPEC, True, names.INVALID_SPEC, message, observation.now
     )
-    facts = read_facts(observation, None, rollout)
-    draft = Draft(facts)
+    draft = Draft(bare_facts(observation, rollout))
     before = conditions.find(draft.status.conditions, names.INVALID_SPEC)
     if before is None or before.message != message:
         kept = conditions.remove(draft.status.conditions, names.INVALID_SPEC)
@@ -159,7 +152,7 @@ def _invalid(observation: Observation, rollout: Rollout, error: Refused) -> Deci
     draft.set(observed_generation=str(rollout.metadata.generation))
     shown = phase.computed_phase(rollout.spec, draft.status)
     draft.set(phase=shown.phase, message=shown.message)
-    draft.wait(f"waits for a person to mend the spec: {field}: {error.detail}")
+    draft.wait(f"waits for a person to mend the spec: {message}")
     return _decision(draft)
 
 

@@ -106,6 +106,32 @@ def read_facts(observation: Observation, router: Router | None, rollout: Rollout
     )
 
 
+def bare_facts(observation: Observation, rollout: Rollout) -> Facts:
+    """The facts of a rollout whose spec is not in order: total, without routes and runs."""
+    views = tuple(replica_sets.view(rs) for rs in observation.replica_sets)
+    status = rollout.status
+    return Facts(
+        now=observation.now,
+        raw=observation.rollout,
+        rollout=rollout,
+        new_hash=status.current_pod_hash,
+        step_hash=status.current_step_hash,
+        new=replica_sets.by_hash(views, status.current_pod_hash),
+        stable=replica_sets.by_hash(views, status.stable_rs),
+        others=(),
+        sets=views,
+        services=observation.services,
+        runs=(),
+        templates={},
+        router=None,
+        routes={},
+        live_weight=None,
+        settled_since=None,
+        holds=(),
+        policy=observation.policy,
+    )
+
+
 def weight_since(weight: int, now: datetime) -> str:
     """Text of the annotation that remembers when a weight was first read back."""
     return f"{weight}@{now.isoformat(timespec='milliseconds')}"
