@@ -1,5 +1,6 @@
 """Walks the tree of an expression over values."""
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -162,6 +163,7 @@ class Interpreter:
             else self._value(argument, scope)
             for argument in node.arguments
         ]
+        self.budget.charge_reading(*arguments)
         try:
             return self.budget.sized(self._builtins[node.name](self, *arguments))
         except TypeError as error:
@@ -225,7 +227,7 @@ def fetch(base: Any, key: Any) -> Any:
         if key is not None and not isinstance(key, str | bool | int | float):
             raise ExpressionError(f"cannot use {type_name(key)} to get an element from a map")
         return base.get(key)
-    if isinstance(base, list | str) and is_number(key):
+    if isinstance(base, list | str) and is_number(key) and math.isfinite(key):
         index = int(key)
         place = index + len(base) if index < 0 else index
         if not 0 <= place < len(base):
