@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+import yaml
 
 from agent.api.meta import Object
 from agent.clock import Clock
@@ -233,7 +234,7 @@ async def _load(configuration: Any, kubeconfig: Path | None, context: str) -> No
         else:
             load_incluster: Any = config.load_incluster_config  # untyped
             load_incluster(client_configuration=configuration)
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, yaml.YAMLError) as error:
         where = (
             f"kubeconfig {kubeconfig}" if kubeconfig else "no kubeconfig is set and this is no pod"
         )

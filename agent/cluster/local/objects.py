@@ -33,13 +33,17 @@ def copied(obj: Object) -> Object:
     return copy
 
 
-def checked(kind: Kind, obj: Object) -> Object:
-    """The object, when its type, name and labels are ones that an API server accepts. Raises Invalid."""
+def check_type(kind: Kind, obj: Object) -> None:
+    """Raises Invalid for an object of another kind or group; it may leave both out."""
     if obj.get("kind") not in (None, kind.kind):
         raise Invalid(f"kind: {obj['kind']!r} was sent to {kind.plural}; it must be {kind.kind!r}")
     group = str(obj.get("apiVersion") or kind.api_version).rpartition("/")[0]
     if group != kind.group:
         raise Invalid(f"apiVersion: {obj['apiVersion']!r} does not match {kind.api_version!r}")
+
+
+def checked(obj: Object) -> Object:
+    """The object, when its name, labels and owners are ones that an API server accepts. Raises Invalid."""
     meta = obj["metadata"]
     name = str(meta.get("name") or "")
     if not _NAME.fullmatch(name):
@@ -58,6 +62,7 @@ def checked(kind: Kind, obj: Object) -> Object:
 
 def created(kind: Kind, obj: Object, *, uid: str, now: str, has_status: bool) -> Object:
     """The object as it is stored first. `obj` has a name and, where it needs one, a namespace."""
+    check_type(kind, obj)
     meta = _without_empty(obj["metadata"])
     for field in ("resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"):
         meta.pop(field, None)
@@ -72,11 +77,12 @@ def created(kind: Kind, obj: Object, *, uid: str, now: str, has_status: bool) ->
         new.pop("status", None)
     if kind.kind == "Pod":
         new["status"] = {"phase": "Pending"}
-    return checked(kind, new)
+    return checked(new)
 
 
 def check_preconditions(kind: Kind, old: Object, new: Object) -> None:
-    """Raises Conflict for another version or uid than the current one, Invalid for another name."""
+    """Raises Conflict for another version or uid than the current one, Invalid for another name or type."""
+    check_type(kind, new)
     was, asked, name = old["metadata"], new["metadata"], old["metadata"]["name"]
     if asked.get("resourceVersion") not in (None, "", was["resourceVersion"]):
         raise Conflict(
@@ -92,7 +98,7 @@ def check_preconditions(kind: Kind, old: Object, new: Object) -> None:
             )
 
 
-def updated(kind: Kind, old: Object, new: Object, *, status: bool, has_status: bool) -> Object:
+def updated(old: Object, new: Object, *, status: bool, has_status: bool) -> Object:
     """The part of a write that its door may change, on top of the old object.
 
     Args:
@@ -113,9 +119,7 @@ def updated(kind: Kind, old: Object, new: Object, *, status: bool, has_status: b
         if name not in SERVER_FIELDS
     }
     meta |= {field: was[field] for field in SERVER_FIELDS if field in was}
-    new = checked(
-        kind, {**new, "apiVersion": old["apiVersion"], "kind": old["kind"], "metadata": meta}
-    )
+    new = checked({**new, "apiVersion": old["apiVersion"], "kind": old["kind"], "metadata": meta})
     if "generation" in was and _counted(old, has_status) != _counted(new, has_status):
         meta["generation"] = int(was["generation"]) + 1
     return new

@@ -69,10 +69,10 @@ def _one(document: Any, operation: dict[str, Any]) -> Any:
     raise ValueError(f"unknown operation {kind!r}")
 
 
-def _tokens(pointer: str) -> list[str]:
+def _tokens(pointer: Any) -> list[str]:
     if pointer == "":
         return []
-    if not pointer.startswith("/"):
+    if not isinstance(pointer, str) or not pointer.startswith("/"):
         raise ValueError(f"{pointer!r} is not a JSON pointer")
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
 
@@ -94,8 +94,8 @@ def _put(document: Any, path: list[str], value: Any, *, insert: bool) -> Any:
         if rest:
             copy[_index(copy, head)] = _put(copy[_index(copy, head)], rest, value, insert=insert)
         elif insert:
-            position = len(copy) if head == "-" else int(head)
-            if not 0 <= position <= len(copy):
+            position = len(copy) if head == "-" else _number(head)
+            if position > len(copy):
                 raise IndexError(f"index {head} is outside the list")
             copy.insert(position, value)
         else:
@@ -122,10 +122,17 @@ def _remove(document: Any, path: list[str]) -> Any:
 
 
 def _index(items: list[Any], token: str) -> int:
-    position = int(token)
-    if not 0 <= position < len(items):
+    position = _number(token)
+    if position >= len(items):
         raise IndexError(f"index {token} is outside the list")
     return position
+
+
+def _number(text: str) -> int:
+    """An index as the RFC writes it: digits without a sign or a leading zero."""
+    if not (text.isascii() and text.isdecimal()) or (text[0] == "0" and text != "0"):
+        raise ValueError(f"{text!r} is not an index")
+    return int(text)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -7,9 +7,10 @@ import msgspec
 from starlette.requests import Request
 
 from agent.api.meta import Object
-from agent.cluster.local import served
+from agent.cluster.local import selectors, served
 from agent.cluster.local.status import Rejected, Subject
 from agent.cluster.port import Kind
+from agent.errors import Invalid
 
 MAX_BODY: Final = 3 * 1024 * 1024
 JSON_PATCH: Final = "application/json-patch+json"
@@ -64,6 +65,17 @@ def unsupported(kind: Kind) -> Rejected:
 def media_of(request: Request) -> str:
     """The content type without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def selectors_of(request: Request) -> dict[str, str]:
+    """The label and field selector, as the store's lists and watches take them. Raises Rejected."""
+    query = request.query_params
+    labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+    try:
+        selectors.parse(labels, fields)
+    except Invalid as error:
+        raise Rejected(400, "BadRequest", str(error)) from error
+    return {"labels": labels, "fields": fields}
 
 
 def number(text: str | None, parameter: str) -> int:

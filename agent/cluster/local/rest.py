@@ -145,12 +145,7 @@ class Facade:
         )
         if not self._store.remembers(kind, version):
             raise Gone("the continue parameter is too old; list from the beginning")
-        found = self._store.select(
-            kind,
-            namespace,
-            labels=query.get("labelSelector", ""),
-            fields=query.get("fieldSelector", ""),
-        )
+        found = self._store.select(kind, namespace, **requests.selectors_of(request))
         left = [obj for obj in found if after is None or requests.address(obj) > after]
         items = left[:limit] if limit else left
         # Of the first page: a watch from here tells what changed between the pages.
@@ -174,8 +169,7 @@ class Facade:
             kind,
             namespace,
             resource_version="" if from_start else query.get("resourceVersion", ""),
-            labels=query.get("labelSelector", ""),
-            fields=query.get("fieldSelector", ""),
+            **requests.selectors_of(request),
         )
         bookmarks = query.get("allowWatchBookmarks") in ("1", "true")
 

@@ -310,7 +310,7 @@ class LocalCluster:
             if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
                 raise Invalid("metadata: the patched document is not an object with metadata")
             objects.check_preconditions(kind, old, new)
-            new = objects.updated(kind, old, new, status=status, has_status=self.has_status(kind))
+            new = objects.updated(old, new, status=status, has_status=self.has_status(kind))
             if deletion.is_released(old, new):
                 return objects.copied(self._deletion.remove(place, new))
             return objects.copied(self._table.put(place, new))
