@@ -219,12 +219,14 @@ class RolloutSpec(Struct):
 
 
 class Condition(Struct):
+    """Argo's CRD requires status, reason and message: they are written even when they are empty."""
+
     type: str
-    status: str = "Unknown"
+    status: str = msgspec.field(default_factory=str)
     last_update_time: str | None = None
     last_transition_time: str | None = None
-    reason: str = ""
-    message: str = ""
+    reason: str = msgspec.field(default_factory=str)
+    message: str = msgspec.field(default_factory=str)
 
 
 class PauseCondition(Struct):
@@ -241,14 +243,16 @@ class RunReference(Struct):
 
 
 class WeightDestination(Struct):
-    weight: int = 0
+    """`weight` is required by Argo's CRD, 0 included."""
+
+    weight: int = msgspec.field(default_factory=int)
     service_name: str = ""
     pod_template_hash: str = ""
 
 
 class TrafficWeights(Struct):
-    canary: WeightDestination = WeightDestination()
-    stable: WeightDestination = WeightDestination()
+    canary: WeightDestination = msgspec.field(default_factory=WeightDestination)
+    stable: WeightDestination = msgspec.field(default_factory=WeightDestination)
     additional: list[WeightDestination] | None = None
     verified: bool | None = None
 

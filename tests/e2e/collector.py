@@ -1,25 +1,24 @@
 """A loopback HTTP server that keeps what it is sent: the outlet of events under test."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.e2e.processes import free_port
+from agent.http_server import serving
 
 
 class Collector:
     """Keeps CloudEvents (structured mode) in the order of their arrival."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
+        self.url = ""
         self.bodies: list[bytes] = []
 
     @property
@@ -35,44 +34,25 @@ class Collector:
 
 
 @asynccontextmanager
-async def serve(app: Starlette, port: int) -> AsyncIterator[str]:
-    """Serve an app on loopback while the context lasts."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, host="127.0.0.1", port=port, log_level="warning", lifespan="off", ws="none"
-        )
-    )
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # a test keeps its own
-    task = asyncio.create_task(server.serve())
-    try:
-        async with asyncio.timeout(10):
-            while not server.started:
-                await asyncio.sleep(0.01)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await asyncio.wait_for(task, 10)
-
-
-@asynccontextmanager
 async def collecting() -> AsyncIterator[Collector]:
     """A collector that answers 202 to every event."""
-    port = free_port()
-    collector = Collector(f"http://127.0.0.1:{port}/")
+    collector = Collector()
 
     async def take(request: Request) -> Response:
         collector.bodies.append(await request.body())
         return Response(status_code=202)
 
-    async with serve(Starlette(routes=[Route("/", take, methods=["POST"])]), port):
+    app = Starlette(routes=[Route("/", take, methods=["POST"])])
+    async with serving(app, host="127.0.0.1", port=0) as port:
+        collector.url = f"http://127.0.0.1:{port}/"
         yield collector
 
 
 class Prometheus:
     """A stand-in for Prometheus' instant query: one number, changed by the test."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
+        self.url = ""
         self.value: float | None = 1.0
         self.queries: list[str] = []
 
@@ -82,12 +62,11 @@ async def a_prometheus(
     value: Callable[[Prometheus], float | None] = lambda own: own.value,
 ) -> AsyncIterator[Prometheus]:
     """Answers every query with the value; None is the empty vector."""
-    port = free_port()
-    own = Prometheus(f"http://127.0.0.1:{port}")
+    own = Prometheus()
 
     async def query(request: Request) -> Response:
-        form = await request.form()
-        own.queries.append(str(form.get("query", request.query_params.get("query", ""))))
+        form = parse_qs((await request.body()).decode())
+        own.queries.append(form.get("query", [""])[0])
         number = value(own)
         result = [] if number is None else [{"metric": {}, "value": [0, str(number)]}]
         return JSONResponse(
@@ -95,5 +74,6 @@ async def a_prometheus(
         )
 
     app = Starlette(routes=[Route("/api/v1/query", query, methods=["GET", "POST"])])
-    async with serve(app, port):
+    async with serving(app, host="127.0.0.1", port=0) as port:
+        own.url = f"http://127.0.0.1:{port}"
         yield own

@@ -1,0 +1,52 @@
+"""What a user applies in the process tests."""
+
+from typing import Any
+
+from agent.api.meta import Object
+from agent.demo import manifests
+from agent.demo.manifests import Setup
+from tests.e2e.stage import NAMESPACE
+
+NAME = "canary-demo"
+
+
+def page(prometheus: str, *, speed: float = 60.0) -> list[Object]:
+    """The page's manifests, completed, with pauses and intervals divided by `speed`."""
+    made = manifests.complete(Setup(name=NAME, namespace=NAMESPACE, prometheus=prometheus))
+    return [manifests.hasten(obj, speed)[0] for obj in made]
+
+
+def short() -> list[Object]:
+    """Two weights and two pauses of a second: long enough to die at every point of it."""
+    objects = page("http://127.0.0.1:9")
+    rollout = next(obj for obj in objects if obj["kind"] == "Rollout")
+    canary: dict[str, Any] = rollout["spec"]["strategy"]["canary"]
+    steps = [
+        {"setWeight": 20},
+        {"pause": {"duration": 1}},
+        {"setWeight": 60},
+        {"pause": {"duration": 1}},
+    ]
+    spec = {
+        **rollout["spec"],
+        "strategy": {"canary": {**canary, "steps": steps, "scaleDownDelaySeconds": 1}},
+    }
+    kept = [obj for obj in objects if obj["kind"] not in ("Rollout", "AnalysisTemplate")]
+    return [*kept, {**rollout, "spec": spec}]
+
+
+def annotated(objects: list[Object], **annotations: str) -> list[Object]:
+    """The objects with annotations (dots and slashes as `__` and `_of_`) on the Rollout."""
+    names = {key.replace("__", "."): value for key, value in annotations.items()}
+    return [
+        {
+            **obj,
+            "metadata": {
+                **obj["metadata"],
+                "annotations": {f"serinus.dev/{k}": v for k, v in names.items()},
+            },
+        }
+        if obj["kind"] == "Rollout"
+        else obj
+        for obj in objects
+    ]
