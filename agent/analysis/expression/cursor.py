@@ -1,0 +1,41 @@
+"""A place in the tokens of an expression."""
+
+from agent.analysis.expression.lexer import Token
+from agent.analysis.expression.nodes import ExpressionError
+
+
+class Cursor:
+    """Reads tokens one after the other; the last one is the end and is never passed."""
+
+    def __init__(self, found: list[Token]) -> None:
+        self.tokens = found
+        self.position = 0
+
+    @property
+    def now(self) -> Token:
+        return self.tokens[self.position]
+
+    def at(self, *texts: str) -> bool:
+        """Whether one of these operators or brackets stands here."""
+        return self.now.kind == "operator" and self.now.text in texts
+
+    def take(self, *texts: str) -> bool:
+        """As `at`, and passes it."""
+        if self.at(*texts):
+            self.position += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> None:
+        if not self.take(text):
+            raise self.unexpected()
+
+    def name(self) -> str:
+        """The name that must stand here; passes it."""
+        if self.now.kind != "name":
+            raise self.unexpected()
+        self.position += 1
+        return self.tokens[self.position - 1].text
+
+    def unexpected(self) -> ExpressionError:
+        return ExpressionError(f"unexpected token {self.now.text} (at {self.now.at + 1})")
