@@ -109,6 +109,14 @@ def test_safe_keeps_what_a_condition_says_about_silence(
             id="a long text read many times",
         ),
         pytest.param("result > 'a'", "mismatched types", id="types that do not compare"),
+        pytest.param("true || result % 2 == 1", "mismatched types", id="a type in a dead branch"),
+        pytest.param("result == 'a'", "mismatched types", id="equality of a number and a text"),
+        pytest.param("'a' in [1, 2]", "mismatched types", id="a text among numbers"),
+        pytest.param("false && 'a' matches '('", "regexp", id="a pattern in a dead branch"),
+        pytest.param("all([1], # + 1)", "should return boolean", id="a predicate of numbers"),
+        pytest.param("result.rate > 1", "no such field", id="a field of a number"),
+        pytest.param("'a' matches nil", "must be a string", id="no pattern"),
+        pytest.param("result ? true : false", "non-bool", id="a number as a condition"),
         pytest.param("now() == nil", "not available", id="no clock in a condition"),
         pytest.param("'a' matches '('", "error parsing regexp", id="bad pattern"),
         pytest.param("abs(1, 2) == 1", "invalid arguments for abs", id="too many arguments"),
@@ -122,6 +130,20 @@ def test_a_condition_that_cannot_be_judged_is_an_error_with_its_cause(
     assert got == "Error"
     assert message.startswith(f'could not evaluate successCondition "{text}": ')
     assert cause in message.removeprefix(f'could not evaluate successCondition "{text}": ')
+
+
+def test_what_json_holds_is_known_only_when_it_is_there() -> None:
+    value = {"rate": 0.5, "name": "checkout"}
+    assert phase(value, "result.rate < 1 && result.name == 'checkout'") == "Successful"
+    assert phase(value, "result.name == 1") == "Failed"
+    assert phase(value, "result.name > 1") == "Error"
+    assert phase({"rate": 2.0}, "result.rate == 1 || result.rate == true") == "Failed"
+
+
+def test_equal_looking_literals_keep_their_types() -> None:
+    assert phase([1.0], "[1][0] == 1") == "Successful"
+    assert phase([1.0], "[true][0] == 1") == "Error"
+    assert phase([1.0], "[1.0][0] == 1") == "Successful"
 
 
 WORDS = st.sampled_from(

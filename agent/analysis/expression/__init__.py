@@ -7,12 +7,13 @@ of a provider can hold the process up. Error texts are Argo's up to the cause.
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from agent.analysis.expression import numbers, sequences, texts, times
+from agent.analysis.expression.checker import Checker, Type, type_of
 from agent.analysis.expression.interpreter import Function, Interpreter
-from agent.analysis.expression.names import check_names
-from agent.analysis.expression.nodes import ExpressionError
+from agent.analysis.expression.nodes import ExpressionError, Node
 from agent.analysis.expression.parser import parse
 from agent.analysis.expression.values import type_name
 from agent.errors import Refused
@@ -28,6 +29,7 @@ _BUILTINS: Final[Mapping[str, Function]] = {
     **times.BUILTINS,
 }
 _INTEGERS: Final = ("int", "ints")
+_ELEMENTS: Final = {"floats": "float64", "ints": "int", "strings": "string", "maps": "map"}
 _FUNCTIONS: Final = frozenset({*_BUILTINS, "now"})
 
 
@@ -57,7 +59,7 @@ def judge(
     for label, text in (("successCondition", success), ("failureCondition", failure)):
         if text:
             try:
-                held[label] = _condition(text, value, now)
+                held[label] = _condition(text, value, result_type, now)
             except ExpressionError as error:
                 cause = NO_DATA if _is_no_data(value) else str(error)
                 return "Error", f'could not evaluate {label} "{text}": {cause}'
@@ -81,7 +83,7 @@ def _outcome(success: bool | None, failure: bool | None) -> str:
 def evaluate_time(text: str, now: datetime) -> datetime:
     """The time that an expression such as `now() - duration("10m")` means. Raises Refused."""
     try:
-        found = _evaluate(text, {}, now)
+        found = _evaluate(text, {}, "unknown", now)
     except ExpressionError as error:
         raise Refused(str(error)) from error
     if not isinstance(found, datetime):
@@ -89,8 +91,8 @@ def evaluate_time(text: str, now: datetime) -> datetime:
     return found
 
 
-def _condition(text: str, value: Any, now: datetime | None) -> bool:
-    found = _evaluate(text, _environment(value), now)
+def _condition(text: str, value: Any, result_type: str, now: datetime | None) -> bool:
+    found = _evaluate(text, _environment(value), _ELEMENTS.get(result_type, "unknown"), now)
     if not isinstance(found, bool):
         raise ExpressionError(f"expected bool, but got {type_name(found)}")
     return found
@@ -116,14 +118,27 @@ def _environment(value: Any) -> dict[str, Any]:
     return {"result": value, **functions}
 
 
-def _evaluate(text: str, environment: Mapping[str, Any], now: datetime | None) -> Any:
+@lru_cache(maxsize=1024)
+def _prepared(text: str, types: tuple[tuple[str, Type], ...]) -> Node:
+    """The checked tree; the same text is parsed and checked once for each type of the result."""
+    tree = parse(text, _FUNCTIONS)
+    Checker(dict(types), _FUNCTIONS).check(tree)
+    return tree
+
+
+def _evaluate(text: str, environment: Mapping[str, Any], element: str, now: datetime | None) -> Any:
+    types = {
+        name: Type("func") if callable(value) else type_of(value)._replace(element=element)
+        for name, value in environment.items()
+    }
     try:
-        tree = parse(text, _FUNCTIONS)
-        check_names(tree, frozenset(environment), _FUNCTIONS)
+        tree = _prepared(text, tuple((name, types[name]) for name in environment))
         builtins = {**_BUILTINS, "now": lambda _: _now(now)}
         return Interpreter(environment, builtins, times.method).evaluate(tree)
     except RecursionError:
         raise ExpressionError("expression or result is nested too deeply") from None
+    except UnicodeError as error:
+        raise ExpressionError(f"a text is not valid Unicode: {error}") from error
 
 
 def _now(now: datetime | None) -> datetime:

@@ -1,6 +1,5 @@
 """Tokens into a tree, with the precedences of expr-lang 1.17."""
 
-from functools import lru_cache
 from typing import Final
 
 from agent.analysis.expression.cursor import Cursor
@@ -41,7 +40,6 @@ MAX_DEPTH: Final = 60
 """Nesting; each level costs several frames of ours here and in the interpreter."""
 
 
-@lru_cache(maxsize=1024)
 def parse(text: str, functions: frozenset[str]) -> Node:
     """The tree of an expression. `functions`: names that are called as builtins.
 
