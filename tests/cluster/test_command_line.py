@@ -184,11 +184,15 @@ async def test_the_command_serves_until_sigterm_and_keeps_what_it_answered_after
         cluster = await connect(SystemClock(), kubeconfig=tmp_path / "k")
         assert await cluster.get(KINDS["ConfigMap"], "default", "kept")
 
+        begun = asyncio.Event()
+
         async def follow() -> None:
-            async for _ in cluster.watch(KINDS["Pod"], resource_version="0"):
-                pass
+            async for _ in cluster.watch(KINDS["ConfigMap"], resource_version="0"):
+                begun.set()
 
         following = asyncio.create_task(follow())
+        async with asyncio.timeout(10):
+            await begun.wait()
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             assert await process.wait() == 0

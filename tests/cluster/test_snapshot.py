@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.api.meta import Object
@@ -129,6 +130,9 @@ async def test_a_write_that_the_disk_refuses_has_not_happened(tmp_path: Path) ->
         signal.signal(signal.SIGXFSZ, handler)
     assert (store.peek("ConfigMap", "default", "b"), store.now_version()) == (None, version)
     await store.create(CONFIG_MAP, a_config_map("c"))
+    # As a kill -9 would leave it: the half line of "b" must not have spoilt that of "c".
+    lines = (tmp_path / "objects.jsonl").read_bytes().splitlines()
+    assert [msgspec.json.decode(line)[3] for line in lines] == ["", "a", "c"]
     await store.aclose()
     again = opened(tmp_path)
     assert [obj["metadata"]["name"] for obj in again.peek_all("ConfigMap")] == ["a", "c"]
