@@ -122,9 +122,12 @@ def _copied(draft: Draft, reference: RunReference | None) -> RunReference | None
     run = find_run(draft, reference)
     if reference is None or run is None:
         return reference
-    return msgspec.structs.replace(
+    copied = msgspec.structs.replace(
         reference, status=run.status.phase or "Pending", message=run.status.message
     )
+    if copied.status in DONE and copied.status != reference.status:
+        draft.verdicts.append(copied)
+    return copied
 
 
 def _act(draft: Draft, reference: RunReference | None, what: str) -> None:

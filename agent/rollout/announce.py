@@ -17,7 +17,7 @@ from agent.events.catalogue import (
     Weights,
 )
 from agent.rollout import conditions, replica_sets, steps
-from agent.rollout.analysis_runs import DONE
+from agent.rollout.analysis_runs import evidence, find_run
 from agent.rollout.draft import Draft
 from agent.rollout.types import Announcement
 
@@ -28,7 +28,7 @@ def announcements(draft: Draft) -> tuple[Announcement, ...]:
     made = [
         *_invalid(draft, old, new),
         *_started(draft, old, new),
-        *_analysis(draft, old, new),
+        *_analysis(draft),
         *_aborted(draft, old, new),
         *_weight(draft, old, new),
         *_steps(draft),
@@ -104,26 +104,11 @@ def _started(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Annou
     return []
 
 
-def _analysis(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Announcement]:
-    pairs = (
-        (old.canary.current_step_analysis_run_status, new.canary.current_step_analysis_run_status),
-        (
-            old.canary.current_background_analysis_run_status,
-            new.canary.current_background_analysis_run_status,
-        ),
-    )
-    return [
-        _say(draft, "analysis", cause=_verdict(draft, after))
-        for before, after in pairs
-        if after is not None
-        and after.status in DONE
-        and (before is None or before.status != after.status)
-    ]
+def _analysis(draft: Draft) -> list[Announcement]:
+    return [_say(draft, "analysis", cause=_verdict(draft, ended)) for ended in draft.verdicts]
 
 
 def _verdict(draft: Draft, reference: RunReference) -> Cause:
-    from agent.rollout.analysis_runs import evidence, find_run
-
     run = find_run(draft, reference)
     text = f"analysis {reference.name} is {reference.status}"
     return Cause(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agent.api.meta import Ref
-from agent.api.rollout import PauseCondition, Rollout, RolloutStatus
+from agent.api.rollout import PauseCondition, Rollout, RolloutStatus, RunReference
 from agent.api.times import format_time
 from agent.events.catalogue import Cause
 from agent.rollout import replica_sets
@@ -27,6 +27,8 @@ class Draft:
         cause: why the rollout was aborted in this pass, None when it was not.
         waits: what the rollout waits for, in sentences; the first one becomes Decision.why.
         blocked: why nothing may be raised in this pass; "" when it may.
+        completed_steps: indexes of the steps that this pass completes.
+        verdicts: analysis runs that have ended since the last pass.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -39,6 +41,7 @@ class Draft:
         self.cause: Cause | None = None
         self.blocked = ""
         self.completed_steps: list[int] = []
+        self.verdicts: list[RunReference] = []
 
     @property
     def rollout(self) -> Rollout:

@@ -18,15 +18,19 @@ def page(prometheus: str, *, speed: float = 60.0) -> list[Object]:
 
 def short() -> list[Object]:
     """Two weights and two pauses of a second: long enough to die at every point of it."""
+    pause = {"pause": {"duration": 1}}
+    return _with_steps([{"setWeight": 20}, pause, {"setWeight": 60}, pause])
+
+
+def indefinite() -> list[Object]:
+    """One weight, then a pause that waits for a person."""
+    return _with_steps([{"setWeight": 20}, {"pause": {}}])
+
+
+def _with_steps(steps: list[dict[str, Any]]) -> list[Object]:
     objects = page("http://127.0.0.1:9")
     rollout = next(obj for obj in objects if obj["kind"] == "Rollout")
     canary: dict[str, Any] = rollout["spec"]["strategy"]["canary"]
-    steps = [
-        {"setWeight": 20},
-        {"pause": {"duration": 1}},
-        {"setWeight": 60},
-        {"pause": {"duration": 1}},
-    ]
     spec = {
         **rollout["spec"],
         "strategy": {"canary": {**canary, "steps": steps, "scaleDownDelaySeconds": 1}},

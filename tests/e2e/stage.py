@@ -172,6 +172,7 @@ class Stage:
                 "tokens": [{"name": "test", "file": str(self.directory / "sink-token")}],
             },
             "engine": {"drain_seconds": 0.3},
+            "commands": {"allowed_sources": ["/ci/*"]},
             "alerts": {"default_namespace": NAMESPACE, "ledger_namespace": NAMESPACE},
             "telegram": {
                 "chat_id": "1",
