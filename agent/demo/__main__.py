@@ -40,27 +40,29 @@ def main() -> int:
         log = options.log or Path(directory) / "agent.log"
         with log.open("w") as stream:
             configure(level="info", format="json", stream=stream)
-            return asyncio.run(_perform(options, Path(directory), log))
+            code, reason = asyncio.run(_perform(options, Path(directory)))
+        if reason:
+            print(f"{reason}; the agent's last lines:", file=sys.stderr)
+            print("\n".join(log.read_text().splitlines()[-20:]), file=sys.stderr)
+        return code
 
 
-async def _perform(options: argparse.Namespace, directory: Path, log: Path) -> int:
+async def _perform(options: argparse.Namespace, directory: Path) -> tuple[int, str]:
+    """Exit code, and why it is not 0 when the demo could not be played to its end."""
     show = Show(directory, speed=options.speed, rate=options.rate, plain=options.plain)
     limit = LIMIT_SECONDS if options.speed >= 20 else LIMIT_SECONDS * 20 / options.speed
     try:
         async with asyncio.timeout(limit):
-            return await show.run()
+            return await show.run(), ""
     except TimeoutError:
-        reason = f"the demo did not end within {limit:g} s"
+        return 1, f"the demo did not end within {limit:g} s"
     except SerinusError as error:
-        reason = f"error: {error}"
+        return 1, f"error: {error}"
     except BaseExceptionGroup as group:
         ours, others = group.split(SerinusError)
         if others is not None:
             raise
-        reason = f"error: {ours}"
-    print(f"{reason}; the agent's last lines:", file=sys.stderr)
-    print("\n".join(log.read_text().splitlines()[-20:]), file=sys.stderr)
-    return 1
+        return 1, f"error: {ours}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ what is missing. One run's trouble stays its own.
 import asyncio
 import base64
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -44,6 +44,7 @@ PARALLEL: Final = 64
 MEASURE_SECONDS: Final = 60.0
 """Deadline above the providers' own, for a provider that forgets its."""
 RETRY_SECONDS: Final = 1.0
+MOMENT: Final = timedelta(milliseconds=1)
 SWAPS: Final = 5
 DONE: Final = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
 _RUN: Final = KINDS["AnalysisRun"]
@@ -136,7 +137,7 @@ class AnalysisDriver:
             )
             status = assess(resolved, now, compat=self._compat)
         except Refused as error:
-            await self._end(key, error.detail)
+            await self._end(key, f"Unable to resolve metric arguments: {error.detail}")
             return None
         resolved = msgspec.structs.replace(resolved, status=status)
         plan = due(resolved, now)
@@ -148,7 +149,9 @@ class AnalysisDriver:
             return None
         names = (*plan.measure, *plan.resume)
         if not names:
-            self._timers.set(key, plan.next_wake)
+            # Due is what lies strictly before now: a moment later there is something to do.
+            wake = plan.next_wake
+            self._timers.set(key, wake + MOMENT if wake is not None else None)
             return None
         async with asyncio.TaskGroup() as group:
             tasks = {
@@ -267,9 +270,8 @@ class AnalysisDriver:
 
 
 def _timed(made: Measurement, started: datetime, finished: datetime) -> Measurement:
-    return msgspec.structs.replace(
-        made, started_at=format_time(started), finished_at=made.finished_at or format_time(finished)
-    )
+    ended = made.finished_at or (format_time(finished) if made.phase in DONE else None)
+    return msgspec.structs.replace(made, started_at=format_time(started), finished_at=ended)
 
 
 def _masked(made: Measurement, secrets: tuple[str, ...]) -> Measurement:

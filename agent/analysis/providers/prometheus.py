@@ -69,7 +69,7 @@ class Prometheus:
             )
         except Unavailable as error:
             return failed(str(error), metadata)
-        measured = convert(asked.metric, answer, asked.compat)
+        measured = convert(asked.metric, answer, asked.compat, now=asked.now)
         return msgspec.structs.replace(measured, metadata={**metadata, **(measured.metadata or {})})
 
 
@@ -104,7 +104,9 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
     )
 
 
-def convert(metric: Metric, answer: Answer, compat: Compat) -> Measurement:
+def convert(
+    metric: Metric, answer: Answer, compat: Compat, *, now: datetime | None = None
+) -> Measurement:
     """The measurement that an answer of the HTTP API comes to."""
     try:
         body: Any = msgspec.json.decode(answer.body)
@@ -128,6 +130,7 @@ def convert(metric: Metric, answer: Answer, compat: Compat) -> Measurement:
         failure=metric.failure_condition,
         result_type=kind,
         compat=compat,
+        now=now,
     )
     # Argo drops the value when a condition raises; whoever looks for the cause needs it.
     shown = "" if phase == "Error" and compat == "argo" else text(value)

@@ -1,5 +1,6 @@
 """Web: any HTTP API that answers JSON or text (reference: Argo's metricproviders/webmetric)."""
 
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +54,7 @@ class Web:
             )
         except Unavailable as error:
             return failed(str(error))
-        return convert(asked.metric, answer, asked.compat)
+        return convert(asked.metric, answer, asked.compat, now=asked.now)
 
 
 def plan(metric: Metric) -> Request:
@@ -83,7 +84,9 @@ def plan(metric: Metric) -> Request:
     )
 
 
-def convert(metric: Metric, answer: Answer, compat: Compat) -> Measurement:
+def convert(
+    metric: Metric, answer: Answer, compat: Compat, *, now: datetime | None = None
+) -> Measurement:
     """The measurement that an answer comes to."""
     if not 200 <= answer.status < 300:
         return failed(f"received non 2xx response code: {answer.status}")
@@ -111,6 +114,7 @@ def convert(metric: Metric, answer: Answer, compat: Compat) -> Measurement:
         failure=metric.failure_condition,
         result_type="json",
         compat=compat,
+        now=now,
     )
     return Measurement(
         phase=phase, message=message, value="" if phase == "Error" and compat == "argo" else shown
