@@ -21,7 +21,7 @@ from agent.cluster.local.deletion import Deletion
 from agent.cluster.local.history import Change
 from agent.cluster.local.snapshot import Place, Snapshot
 from agent.cluster.local.table import Table
-from agent.cluster.port import KINDS, Kind, Listing, WatchEvent
+from agent.cluster.port import Kind, Listing, WatchEvent
 from agent.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound
 
 Verb = Literal["create", "patch", "status", "delete"]
@@ -141,7 +141,7 @@ class LocalCluster:
             if not meta.get("generateName"):
                 raise Invalid("metadata.name: name or generateName is required")
             meta["name"] = f"{meta['generateName']}{self._new_uid()[:5]}"
-        if kind.kind in KINDS and kind.namespaced:
+        if kind.namespaced:
             meta["namespace"] = meta.get("namespace") or "default"
         place = self._place(kind, str(meta.get("namespace") or ""), str(meta["name"]))
         with self._faults("create", place):
