@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-import re2
 
 from agent.api.analysis import Argument, DryRun, MeasurementRetention, Metric
 from agent.api.decode import read, write
 from agent.api.meta import Object
+from agent.api.regex import BadPattern, compile_pattern
 from agent.errors import Refused
 
 _METADATA: Final = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
@@ -249,8 +249,8 @@ def retention_limits(
 def _matching(metrics: Sequence[Metric], pattern: str, where: str) -> list[str]:
     """Names that the unanchored RE2 pattern finds. An invalid pattern finds none, as in Argo."""
     try:
-        compiled = re2.compile(pattern)
-    except re2.error:
+        compiled = compile_pattern(pattern)
+    except BadPattern:
         names = []
     else:
         names = [metric.name for metric in metrics if compiled.search(metric.name)]

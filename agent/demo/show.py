@@ -184,6 +184,7 @@ class Show:
             "v2 is Healthy",
         )
         await self._mesh.until_weight(0, within_seconds=PROXY_SECONDS)
+        await self._chat_shows("Healthy")
         seen = list(dict.fromkeys(entry.weight for entry in self._mesh.history[before:]))
         view.say(f"v2 is stable; weights in the proxy: {' -> '.join(map(str, seen))}")
         return [weight for weight in seen if weight] == [10, 30, 50, 100]
@@ -197,10 +198,8 @@ class Show:
         await self._mesh.until_weight(0, within_seconds=PROXY_SECONDS)
         await self._until(lambda seen: _phase(seen) == "Degraded", "the rollout is Degraded")
         await self._wait(lambda: self._found("rolledback") is not None, "the rollback is announced")
-        await self._wait(
-            lambda: any("Rollback" in message.text for message in self._telegram.messages),
-            "the chat's alarm",
-        )
+        await self._chat_shows("Rollback")
+        await self._chat_shows("Degraded")
         view.say("v3 is taken off, v2 serves everybody")
         return True
 
@@ -232,6 +231,13 @@ class Show:
             status = (seen.rollout.get("status") or {}) if seen else {}
             shown = f"{status.get('phase')}: {status.get('message')}; {seen.why if seen else ''}"
             raise Unavailable(f"not within {ACT_SECONDS:g} s: {what} ({shown})") from None
+
+    async def _chat_shows(self, words: str) -> None:
+        """Wait until the newest messages say so: Telegram takes one call a second."""
+        await self._wait(
+            lambda: any(words in message.text for message in self._telegram.messages[-2:]),
+            f"the chat shows {words}",
+        )
 
     def _seen(self) -> RolloutView | None:
         return self._agent.engine.view(Key(self._setup.namespace, self._setup.name))

@@ -6,6 +6,7 @@ holds neither a task nor memory.
 
 import asyncio
 import contextlib
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
@@ -181,7 +182,10 @@ class Lanes:
                 continue
             lane = self._lanes[key]
             lane.epoch = Epoch()
-            task = self._group.create_task(self._pass(key, lane), name=f"lane {key}")
+            # A context of its own: what was bound where it was woken says nothing about this lane.
+            task = self._group.create_task(
+                self._pass(key, lane), name=f"lane {key}", context=contextvars.Context()
+            )
             self._running.add(task)
             task.add_done_callback(self._ended)
         self._ready.extend(held)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
-import re2
 
+from agent.api.regex import BadPattern, compile_pattern
 from agent.errors import Refused
 
 Operator = Literal["=", "!=", "=~", "!~"]
@@ -36,7 +36,7 @@ class Matcher(msgspec.Struct, frozen=True):
             return actual == self.value
         if self.operator == "!=":
             return actual != self.value
-        found = _compiled(self.value).fullmatch(actual) is not None
+        found = compile_pattern(self.value).fullmatch(actual) is not None
         return found if self.operator == "=~" else not found
 
 
@@ -76,16 +76,11 @@ def _one(body: str, position: int) -> tuple[Matcher, int]:
     operator: Any = head.group(2)
     if operator in ("=~", "!~"):
         try:
-            _compiled(text)
-        except re2.error as error:
+            compile_pattern(text)
+        except BadPattern as error:
             raise Refused(f"{text!r} is not a regular expression (RE2): {error}") from error
     return Matcher(head.group(1), operator, text), value.end()
 
 
 def _unescape(text: str) -> str:
     return _ESCAPE.sub(lambda m: "\n" if m.group(1) == "n" else m.group(1), text)
-
-
-def _compiled(pattern: str) -> Any:
-    # re2 keeps a cache of compiled expressions of its own.
-    return re2.compile(pattern)

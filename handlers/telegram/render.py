@@ -44,7 +44,7 @@ def live(view: View, replica_sets: Iterable[Object], notes: Iterable[str] = ()) 
     )
     if view.why and view.in_progress:
         lines.append(f"<i>{text(view.why)}</i>")
-    lines.extend(text(note) for note in notes if note)
+    lines.extend(text(note) for note in notes if note and note not in status.message)
     return fit(lines)
 
 

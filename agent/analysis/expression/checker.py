@@ -6,10 +6,9 @@ What is not known before (members of decoded JSON, most builtins) is left to the
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
-import re2
-
 from agent.analysis.expression import nodes as n
 from agent.analysis.expression.nodes import ExpressionError, Node
+from agent.api.regex import BadPattern, compile_pattern
 
 
 class Type(NamedTuple):
@@ -273,6 +272,6 @@ def check_pattern(pattern: Any) -> None:
     if not isinstance(pattern, str):
         raise ExpressionError("the pattern of matches must be a string")
     try:
-        re2.compile(pattern)
-    except re2.error as error:
+        compile_pattern(pattern)
+    except BadPattern as error:
         raise ExpressionError(f"error parsing regexp: {error}") from error

@@ -7,10 +7,9 @@ import math
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import re2
-
 from agent.analysis.expression.nodes import ExpressionError
 from agent.api.durations import format_go_duration
+from agent.api.regex import BadPattern, compile_pattern
 
 MAX_STEPS: Final = 200_000
 MAX_SIZE: Final = 1_000_000
@@ -141,8 +140,8 @@ def _text(operator: str, left: Any, right: Any) -> bool:
     if operator == "endsWith":
         return left.endswith(right)
     try:
-        return re2.search(right, left) is not None
-    except re2.error as error:
+        return compile_pattern(right).search(left) is not None
+    except BadPattern as error:
         raise ExpressionError(f"error parsing regexp: {error}") from error
 
 
