@@ -12,8 +12,6 @@ from agent.api.rollout import (
     Rollout,
     RolloutSpec,
     RolloutStatus,
-    SetCanaryScale,
-    Step,
 )
 from agent.api.times import parse_time
 from agent.rollout import conditions, defaults
@@ -153,38 +151,3 @@ def _unpromoted_canary(strategy: CanaryStrategy, status: RolloutStatus) -> Phase
     if not status.stable_rs or not is_fully_promoted(status):
         return Phase(PROGRESSING, "waiting for all steps to complete")
     return None
-
-
-def step_text(step: Step) -> str:
-    """The step in a few words, as Argo's clients and events write it; "invalid" for an empty one."""
-    if step.set_weight is not None:
-        return f"setWeight: {step.set_weight}"
-    if step.pause is not None:
-        duration = step.pause.duration
-        return "pause" if duration is None else f"pause: {duration}"
-    if step.experiment is not None:
-        return "experiment"
-    if step.analysis is not None:
-        return "analysis"
-    scale = _scale_text(step.set_canary_scale)
-    if scale:
-        return scale
-    if step.plugin is not None:
-        return f"plugin: {step.plugin.get('name') or ''}"
-    if step.set_header_route is not None:
-        return f"setHeaderRoute: {step.set_header_route.name}"
-    if step.set_mirror_route is not None:
-        return f"setMirrorRoute: {step.set_mirror_route.name}"
-    return "invalid"
-
-
-def _scale_text(scale: SetCanaryScale | None) -> str:
-    if scale is None:
-        return ""
-    if scale.weight is not None:
-        return f"setCanaryScale{{weight: {scale.weight}}}"
-    if scale.match_traffic_weight:
-        return "setCanaryScale{matchTrafficWeight: true}"
-    if scale.replicas is not None:
-        return f"setCanaryScale{{replicas: {scale.replicas}}}"
-    return ""

@@ -8,6 +8,7 @@ from agent.api.decode import read
 from agent.api.rollout import Rollout, Step
 from agent.rollout import phase
 from agent.rollout.phase import Phase
+from agent.rollout.steps import describe
 
 
 def condition(reason: str, type_: str = "Progressing") -> dict[str, Any]:
@@ -105,4 +106,4 @@ def test_observed_phase(
     ],
 )
 def test_step_text(step: dict[str, Any], text: str) -> None:
-    assert phase.step_text(read(Step, step)) == text
+    assert describe(read(Step, step)) == text

@@ -1,6 +1,7 @@
 """The table of step types: a new one is one file and one line in STEP_TYPES. PURE."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from agent.api.rollout import Step
 from agent.rollout.draft import Draft
@@ -11,15 +12,24 @@ from agent.rollout.steps.set_weight import SET_WEIGHT
 from agent.rollout.steps.types import StepType
 from agent.traffic.types import FieldError
 
-STEP_TYPES: tuple[StepType, ...] = (SET_WEIGHT, PAUSE, SET_CANARY_SCALE, ANALYSIS)
+STEP_TYPES: tuple[StepType, ...] = (SET_WEIGHT, PAUSE, ANALYSIS, SET_CANARY_SCALE)
+"""In the order in which Argo's clients look for the member of a step."""
 
-REFUSED: Mapping[str, str] = {
-    "experiment": "experiment",
-    "set_header_route": "setHeaderRoute",
-    "set_mirror_route": "setMirrorRoute",
-    "plugin": "plugin",
-}
-"""Step types of Argo's API that are not driven: refused by name, never passed over."""
+
+class NotDriven(NamedTuple):
+    """A step type of Argo's API that is refused by name, never passed over."""
+
+    member: str
+    name: str
+    describe: Callable[[Any], str]
+
+
+NOT_DRIVEN: tuple[NotDriven, ...] = (
+    NotDriven("experiment", "experiment", lambda _experiment: "experiment"),
+    NotDriven("plugin", "plugin", lambda plugin: f"plugin: {plugin.get('name') or ''}"),
+    NotDriven("set_header_route", "setHeaderRoute", lambda route: f"setHeaderRoute: {route.name}"),
+    NotDriven("set_mirror_route", "setMirrorRoute", lambda route: f"setMirrorRoute: {route.name}"),
+)
 
 
 def step_type(step: Step) -> StepType | None:
@@ -28,9 +38,14 @@ def step_type(step: Step) -> StepType | None:
 
 
 def describe(step: Step) -> str:
-    """The step in a few words."""
-    kind = step_type(step)
-    return kind.describe(kind.of(step)) if kind else "invalid"
+    """The step in a few words, as Argo's clients and events write it; "invalid" for an empty one."""
+    for kind in (*STEP_TYPES, *NOT_DRIVEN):
+        member = getattr(step, kind.member)
+        if member is not None:
+            text = kind.describe(member)
+            if text:
+                return text
+    return "invalid"
 
 
 def validate(draft: Draft) -> tuple[FieldError, ...]:
@@ -39,7 +54,7 @@ def validate(draft: Draft) -> tuple[FieldError, ...]:
     for index, step in enumerate(draft.facts.steps):
         field = f"spec.strategy.canary.steps[{index}]"
         members = [kind.member for kind in STEP_TYPES if kind.of(step) is not None]
-        refused = [name for member, name in REFUSED.items() if getattr(step, member) is not None]
+        refused = [kind.name for kind in NOT_DRIVEN if getattr(step, kind.member) is not None]
         if refused:
             errors.append(
                 FieldError(f"{field}.{refused[0]}", "this step type is not driven by Serinus yet")

@@ -16,11 +16,12 @@ def _done(draft: Draft, _scale: SetCanaryScale) -> bool:
 
 
 def _describe(scale: SetCanaryScale) -> str:
+    """ "" for an empty one."""
     if scale.weight is not None:
         return f"setCanaryScale{{weight: {scale.weight}}}"
     if scale.match_traffic_weight:
         return "setCanaryScale{matchTrafficWeight: true}"
-    return f"setCanaryScale{{replicas: {scale.replicas}}}"
+    return "" if scale.replicas is None else f"setCanaryScale{{replicas: {scale.replicas}}}"
 
 
 def _validate(scale: SetCanaryScale, field: str, draft: Draft) -> tuple[FieldError, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 from agent.api.decode import read
 from agent.api.rollout import Rollout, Step
 from agent.rollout import phase
+from agent.rollout.steps import describe
 from tests.conformance.cases import Unsupported
 from tests.conformance.compare import differences
 
@@ -17,7 +18,7 @@ def _answer(given: dict[str, Any]) -> dict[str, Any]:
         case "computed":
             return phase.computed_phase(rollout.spec, rollout.status)._asdict()
         case "step-text":
-            return {"text": phase.step_text(read(Step, given["step"]))}
+            return {"text": describe(read(Step, given["step"]))}
         case "promoted":
             return {
                 "fullyPromoted": phase.is_fully_promoted(rollout.status),
