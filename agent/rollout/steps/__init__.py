@@ -39,13 +39,14 @@ def step_type(step: Step) -> StepType | None:
 
 def describe(step: Step) -> str:
     """The step in a few words, as Argo's clients and events write it; "invalid" for an empty one."""
-    for kind in (*STEP_TYPES, *NOT_DRIVEN):
-        member = getattr(step, kind.member)
-        if member is not None:
-            text = kind.describe(member)
-            if text:
-                return text
-    return "invalid"
+    described = [(kind.member, kind.describe) for kind in STEP_TYPES]
+    described += [(kind.member, kind.describe) for kind in NOT_DRIVEN]
+    texts = (
+        text(getattr(step, member))
+        for member, text in described
+        if getattr(step, member) is not None
+    )
+    return next((text for text in texts if text), "invalid")
 
 
 def validate(draft: Draft) -> tuple[FieldError, ...]:
