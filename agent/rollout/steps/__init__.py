@@ -52,10 +52,15 @@ def describe(step: Step) -> str:
 def validate(draft: Draft) -> tuple[FieldError, ...]:
     """Why the steps cannot be carried out; each error names the step."""
     errors: list[FieldError] = []
+    driven = {kind.member for kind in STEP_TYPES}
     for index, step in enumerate(draft.facts.steps):
         field = f"spec.strategy.canary.steps[{index}]"
         members = [kind.member for kind in STEP_TYPES if kind.of(step) is not None]
-        refused = [kind.name for kind in NOT_DRIVEN if getattr(step, kind.member) is not None]
+        refused = [
+            kind.name
+            for kind in NOT_DRIVEN
+            if kind.member not in driven and getattr(step, kind.member) is not None
+        ]
         if refused:
             errors.append(
                 FieldError(f"{field}.{refused[0]}", "this step type is not driven by Serinus yet")

@@ -12,7 +12,9 @@ def _done(draft: Draft, weight: int) -> bool:
     facts, rollout = draft.facts, draft.rollout
     if not at_desired(rollout, facts.new, facts.stable, facts.others, draft.status.canary.weights):
         return False
-    return facts.router is None or facts.live_weight == weight
+    # Without pods nobody can be served: there the weight stays 0, and the step must not wait for it.
+    due = weight if defaults.replicas(rollout) else 0
+    return facts.router is None or facts.live_weight == due
 
 
 def _enter(draft: Draft, weight: int) -> None:
