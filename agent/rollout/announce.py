@@ -157,30 +157,39 @@ def _steps(draft: Draft) -> list[Announcement]:
     return [_say(draft, "step", step=_step(draft, index)) for index in draft.completed_steps]
 
 
+_HOLDS = frozenset({names.PAUSE_HOLD, names.PAUSE_HOLD_TIMED_OUT})
+
+
 def _pauses(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Announcement]:
-    before = {item.reason for item in old.pause_conditions or ()}
+    same = old.current_pod_hash == new.current_pod_hash
+    before = {item.reason for item in old.pause_conditions or ()} if same else set[str]()
     after = {item.reason for item in new.pause_conditions or ()}
-    made: list[Announcement] = []
-    holds = {names.PAUSE_HOLD, names.PAUSE_HOLD_TIMED_OUT}
-    for reason in sorted((after - before) & holds):
-        alerts = [hold.alert or hold.fingerprint for hold in draft.facts.holds]
-        because = "; ".join(hold.reason for hold in draft.facts.holds)
-        late = " for too long: a person must decide" if reason == names.PAUSE_HOLD_TIMED_OUT else ""
-        summary = f"held by {', '.join(alerts)}{late}"
-        cause = Cause(kind="alert", summary=summary, evidence={"alerts": alerts, "reason": because})
-        made.append(_say(draft, "held", cause=cause))
-    if names.PAUSE_HOLD in before - after and not new.abort:
-        made.append(_say(draft, "released"))
-    if (after - before) - holds:
-        made.append(_say(draft, "paused"))
-    if (
-        before - holds
-        and not after
-        and not new.abort
-        and old.current_pod_hash == new.current_pod_hash
-    ):
+    made = [_held(draft, reason) for reason in sorted((after - before) & _HOLDS)]
+    overruled = draft.is_promoted_by_person and bool(draft.facts.holds)
+    if (names.PAUSE_HOLD in before or overruled) and names.PAUSE_HOLD not in after:
+        made += [] if new.abort else [_say(draft, "released")]
+    if not new.stable_rs or old.stable_rs == old.current_pod_hash == new.current_pod_hash:
+        return made
+    stays = draft.facts.rollout.spec.paused
+    shown = conditions.find(old.conditions, names.PAUSED)
+    was_shown = same and shown is not None and shown.status == "True"
+    was_paused = bool(before - _HOLDS) or (was_shown and not before and not overruled)
+    next_pause = bool(draft.completed_steps)
+    if was_paused and not new.abort and (next_pause or not (after - _HOLDS or stays)):
         made.append(_say(draft, "resumed"))
+    begun = (after if next_pause else after - before) - _HOLDS
+    if begun or (stays and not was_shown and not new.abort):
+        made.append(_say(draft, "paused"))
     return made
+
+
+def _held(draft: Draft, reason: str) -> Announcement:
+    alerts = [hold.alert or hold.fingerprint for hold in draft.facts.holds]
+    because = "; ".join(hold.reason for hold in draft.facts.holds)
+    late = " for too long: a person must decide" if reason == names.PAUSE_HOLD_TIMED_OUT else ""
+    summary = f"held by {', '.join(alerts)}{late}"
+    cause = Cause(kind="alert", summary=summary, evidence={"alerts": alerts, "reason": because})
+    return _say(draft, "held", cause=cause)
 
 
 def _ends(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Announcement]:

@@ -12,6 +12,7 @@ from agent.rollout import (
     analysis_runs,
     defaults,
     names_of_services,
+    phase,
     revisions,
     routes,
     scaling,
@@ -55,6 +56,7 @@ def run(draft: Draft) -> None:
     revisions.trim_history(draft)
     _remember_weight(draft)
     status.conclude(draft)
+    _name_wait(draft)
 
 
 def _begin(draft: Draft) -> None:
@@ -138,8 +140,10 @@ def _hold(draft: Draft) -> None:
         if facts.holds and not _in_progress(draft):
             _forget_holds(draft)
         return
-    if now.controller_pause and not now.pause_conditions:
-        _forget_holds(draft)  # a person promoted: the hold is over, by a decision that is on record
+    if draft.is_promoted_by_person:
+        _forget_holds(draft)  # the hold is over, by a decision that is on record
+        if not _is_at_pause(draft):
+            draft.set(controller_pause=False)  # else the next pause would take it for its own end
         return
     draft.pause(names.PAUSE_HOLD)
     draft.blocked = "held"
@@ -154,6 +158,11 @@ def _hold(draft: Draft) -> None:
         draft.wait(f"held by {alerts} for too long: waits for a person to promote or abort")
     else:
         draft.wait(f"held by {alerts} until they are resolved or a person promotes", late)
+
+
+def _is_at_pause(draft: Draft) -> bool:
+    index, of = draft.status.current_step_index or 0, draft.facts.steps
+    return index < len(of) and of[index].pause is not None
 
 
 def _in_progress(draft: Draft) -> bool:
@@ -186,7 +195,7 @@ def _promote(draft: Draft) -> None:
     if not first and (draft.blocked or facts.rollout.spec.paused):
         return
     full = defaults.max_traffic_weight(draft.rollout)
-    if not first and facts.router is not None and facts.live_weight != full:
+    if not first and facts.router is not None and total and facts.live_weight != full:
         draft.wait("waits for the routes to show all traffic on the new version")
         return
     if not first and facts.router is None and any(item.replicas for item in facts.others):
@@ -244,6 +253,14 @@ def _background(draft: Draft) -> None:
         analysis_runs.ensure_background_run(draft)
     elif index >= count:
         draft.set_canary(current_background_analysis_run_status=None)
+
+
+def _name_wait(draft: Draft) -> None:
+    """Whatever has no wait of its own waits for pods (invariant I9)."""
+    if draft.waits or draft.status.phase == phase.HEALTHY:
+        return
+    total, new = defaults.replicas(draft.rollout), draft.facts.new
+    draft.wait(f"waits for pods: {new.available if new else 0} of {total} are available")
 
 
 def _remember_weight(draft: Draft) -> None:

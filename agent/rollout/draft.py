@@ -80,6 +80,12 @@ class Draft:
 
     # Pauses.
 
+    @property
+    def is_promoted_by_person(self) -> bool:
+        """Argo's protocol: an engine that pauses, without a condition, was told by a person to go on."""
+        before = self.facts.rollout.status
+        return before.controller_pause and not before.pause_conditions
+
     def paused_for(self, reason: str) -> PauseCondition | None:
         """The pause condition of that reason."""
         return next((p for p in self.status.pause_conditions or () if p.reason == reason), None)
