@@ -6,6 +6,7 @@ The order is the one in which later parts depend on earlier ones; the order of t
 from datetime import timedelta
 
 from agent.api import names
+from agent.api.holds import decode_holds, encode_holds
 from agent.api.meta import Ref
 from agent.api.times import parse_time
 from agent.rollout import (
@@ -141,7 +142,8 @@ def _hold(draft: Draft) -> None:
             _forget_holds(draft)
         return
     if draft.is_promoted_by_person:
-        _forget_holds(draft)  # the hold is over, by a decision that is on record
+        _overrule(draft)  # the hold is over, by a decision that is on record
+        _forget_holds(draft)
         if not _is_at_pause(draft):
             draft.set(controller_pause=False)  # else the next pause would take it for its own end
         return
@@ -168,6 +170,21 @@ def _is_at_pause(draft: Draft) -> bool:
 def _in_progress(draft: Draft) -> bool:
     now = draft.status
     return bool(now.stable_rs) and now.stable_rs != draft.facts.new_hash
+
+
+def _overrule(draft: Draft) -> None:
+    """Remember on the new ReplicaSet which alerts a person overruled: they hold no more in this run."""
+    new = draft.facts.new
+    if new is None or not draft.facts.holds:
+        return
+    try:
+        known = decode_holds(new.annotations.get(names.OVERRULED, ""))
+    except ValueError:
+        known = ()
+    text = encode_holds((*known, *draft.facts.holds))
+    ref = Ref("ReplicaSet", draft.facts.namespace, new.name)
+    body = {"metadata": {"annotations": {names.OVERRULED: text}}}
+    draft.write(merge(Stage.HOUSEKEEPING, ref, body, "a person overruled alerts", guarded=False))
 
 
 def _forget_holds(draft: Draft) -> None:
