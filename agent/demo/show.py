@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.api.decode import read
 from agent.api.meta import Key, Object
+from agent.api.rollout import Step
 from agent.api.times import parse_time
 from agent.app import Agent, running
 from agent.bus.memory import MemoryBus
@@ -33,6 +35,7 @@ from agent.demo.view import Frame, View, open_view
 from agent.engine.port import View as RolloutView
 from agent.errors import Unavailable
 from agent.http_server import serving
+from agent.rollout.steps import describe
 from agent.settings import (
     ClusterSettings,
     EngineSettings,
@@ -259,9 +262,23 @@ class Show:
             phase=_phase(seen),
             weight=self._mesh.weight,
             why=seen.why,
+            step=_step(seen),
+            analysis=self._measured(),
             answers={up.version: tally.of_version(up.version) for up in self._versions},
             failed_by_switch=tally.failed_by_switch,
         )
+
+    def _measured(self) -> str:
+        """The newest measurement of the newest AnalysisRun."""
+        runs = sorted(
+            self._agent.cache.list("AnalysisRun", self._setup.namespace),
+            key=lambda run: int(run["metadata"]["resourceVersion"]),
+        )
+        for result in ((runs[-1].get("status") or {}).get("metricResults") or ()) if runs else ():
+            for made in reversed(result.get("measurements") or ()):
+                count = f"{result.get('count', 0)} measured"
+                return f"{result['name']} = {made.get('value', '')}: {made['phase']} ({count})"
+        return ""
 
     def _tell_events(self, view: View) -> None:
         events = self._events()
@@ -326,6 +343,15 @@ class Show:
             if entry.weight == 0 and at > received:
                 return f"{(at - received) * 1000:.1f} ms"
         return "not seen"
+
+
+def _step(seen: RolloutView) -> str:
+    """`2/7 pause: 6s` for the second of seven."""
+    steps = seen.rollout["spec"]["strategy"]["canary"].get("steps") or ()
+    index = (seen.rollout.get("status") or {}).get("currentStepIndex")
+    if not seen.in_progress or index is None or index >= len(steps):
+        return ""
+    return f"{index + 1}/{len(steps)} {describe(read(Step, steps[index]))}"
 
 
 def _phase(seen: RolloutView) -> str:

@@ -23,6 +23,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         weight: the canary's share in the proxy, in percent.
         why: what the rollout waits for.
+        step: the step it is at, in words.
+        analysis: the newest measurement of its newest analysis, in words.
         answers: version -> (calls, calls answered with 5xx).
         failed_by_switch: calls that no version failed.
     """
@@ -31,6 +33,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     weight: int
     why: str = ""
+    step: str = ""
+    analysis: str = ""
     answers: Mapping[str, tuple[int, int]] = {}
     failed_by_switch: int = 0
 
@@ -67,6 +71,7 @@ class PlainView:
         self._start = monotonic()
         self._stream = stream
         self._last: tuple[str, str, int, str] | None = None
+        self._measured = ""
 
     def say(self, line: str) -> None:
         print(f"{self._monotonic() - self._start:6.1f}s  {line}", file=self._stream, flush=True)
@@ -77,6 +82,9 @@ class PlainView:
             self._last = key
             why = f": {frame.why}" if frame.why else ""
             self.say(f"{frame.phase}, canary {frame.weight} %{why}")
+        if frame.analysis and frame.analysis != self._measured:
+            self._measured = frame.analysis
+            self.say(f"analysis {frame.analysis}")
 
 
 class LiveView:
@@ -124,7 +132,9 @@ def _drawing(frame: Frame | None, lines: tuple[str, ...]) -> "RenderableType":
     table.add_row("act", Text(frame.act))
     table.add_row("phase", Text(frame.phase))
     table.add_row("canary", Text.assemble(bar, f" {frame.weight} %"))
+    table.add_row("step", Text(frame.step))
     table.add_row("waits for", Text(frame.why))
+    table.add_row("analysis", Text(frame.analysis))
     for version, (calls, failed) in sorted(frame.answers.items()):
         failures = Text(f"{failed} failed", style="red" if failed else "green")
         table.add_row(version, Text.assemble(f"{calls} calls  ", failures))
