@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ from agent.cluster.port import Cluster
 from agent.engine.crash_points import from_environment
 from agent.engine.engine import Options, RolloutEngine
 from agent.engine.measure import AnalysisDriver
-from agent.errors import Refused
+from agent.errors import Refused, Unavailable
 from agent.events.catalogue import (
     ALERT_FIRING,
     ALERT_RESOLVED,
@@ -63,6 +63,7 @@ OPTIONAL_KINDS: Final = frozenset(
 )
 """A cluster without Istio, or a role without cluster-wide rights, is no reason not to start."""
 LAG_SECONDS: Final = 0.5
+SYNC_WARN_SECONDS: Final = 10.0
 
 DOORS: Final = (
     RawDoor("/webhooks/alertmanager", "alertmanager", alertmanager_webhook),
@@ -100,12 +101,8 @@ async def running(
         owned = await connect(clock, kubeconfig=path, context=settings.cluster.context)
         cluster = owned
     try:
-        async with asyncio.TaskGroup() as group:
-            agent = _Parts(settings, cluster, clock, http)
-            try:
-                yield await agent.start(group)
-            finally:
-                await agent.stop()
+        async with _Parts(settings, cluster, clock, http).running() as agent:
+            yield agent
     finally:
         await http.aclose()
         if owned is not None:
@@ -121,8 +118,6 @@ class _Parts:
         self._clock = clock
         self._http = http
         self._metrics = Metrics()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._sink_stop: Callable[[], None] = lambda: None
         self.cache = Cache(
             cluster,
             KINDS,
@@ -165,62 +160,75 @@ class _Parts:
         self._inbox = Inbox(self.bus, self._table(), counted=self._count_event)
         self._ready = False
 
-    async def start(self, group: asyncio.TaskGroup) -> Agent:
-        """Cache first, then the engine on a full cache, then the doors."""
-        self._spawn(group, self.cache.run(), "cache")
-        server = serving(
-            self._sink().app, host=self._settings.sink.host, port=self._settings.sink.port
-        )
-        port = await server.__aenter__()
-        self._server = server
-        log.info("agent.listening", host=self._settings.sink.host, port=port)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Agent]:
+        """Cache first, then the engine on a full cache, and only then work through the doors.
+
+        At the end: not ready, doors shut, passes ended, announcements out, then the rest. Bounded.
+        """
+        sink = self._settings.sink
+        async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+            stack.callback(log.info, "agent.stopped")
+            stack.push_async_callback(self.bus.aclose)
+            doors = await stack.enter_async_context(AsyncExitStack())
+            self._own(group, stack, self.cache.run(), "cache")
+            # Probes are answered from the start; events are, once the agent is ready.
+            port = await doors.enter_async_context(
+                serving(self._sink().app, host=sink.host, port=sink.port)
+            )
+            log.info("agent.listening", host=sink.host, port=port)
+            await self._until_synced()
+            self._own(group, stack, self._alerts.run(), "alerts")
+            self._own(group, stack, self._watch_loop(), "loop lag")
+            if self._telegram is not None:
+                self._own(group, stack, self._telegram.run(), "telegram")
+            analysis = group.create_task(self._driver.run(), name="analysis")
+            stack.push_async_callback(self._end_analysis, analysis)
+            engine = group.create_task(self.engine.run(), name="engine")
+            stack.push_async_callback(self._end_engine, engine)
+            stack.push_async_callback(doors.aclose)
+            stack.callback(self._not_ready)
+            self._ready = True
+            log.info("agent.ready", port=port)
+            yield Agent(
+                port=port, engine=self.engine, cache=self.cache, bus=self.bus, metrics=self._metrics
+            )
+
+    async def _until_synced(self) -> None:
         while not self.cache.synced.is_set():
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(SYNC_WARN_SECONDS):
                     await self.cache.synced.wait()
             except TimeoutError:
                 log.warning("agent.waits_for_cluster", kinds=self.cache.unsynced())
-        self._engine_task = group.create_task(self.engine.run(), name="engine")
-        self._driver_task = group.create_task(self._driver.run(), name="analysis")
-        self._spawn(group, self._alerts.run(), "alerts")
-        self._spawn(group, self._watch_loop(), "loop lag")
-        if self._telegram is not None:
-            self._spawn(group, self._telegram.run(), "telegram")
-        self._ready = True
-        log.info("agent.ready", port=port)
-        return Agent(
-            port=port, engine=self.engine, cache=self.cache, bus=self.bus, metrics=self._metrics
-        )
 
-    async def stop(self) -> None:
-        """Not ready, doors shut, passes ended, announcements out, then the rest. Bounded."""
+    def _not_ready(self) -> None:
         self._ready = False
         log.info("agent.stopping")
-        seconds = self._settings.engine.shutdown_seconds
-        if hasattr(self, "_server"):
-            await self._server.__aexit__(None, None, None)
-        if hasattr(self, "_engine_task"):
-            self.engine.stop()
-            await asyncio.wait({self._engine_task}, timeout=seconds + 2)
-            await self._driver.stop(seconds / 2)
-            await asyncio.wait({self._driver_task}, timeout=2)
-            self._engine_task.cancel()
-            self._driver_task.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await self.bus.aclose()
-        log.info("agent.stopped")
 
-    def _spawn(
-        self, group: asyncio.TaskGroup, work: "asyncio._CoroutineLike[None]", name: str
+    async def _end_engine(self, task: asyncio.Task[None]) -> None:
+        self.engine.stop()
+        await asyncio.wait({task}, timeout=self._settings.engine.shutdown_seconds + 2)
+        task.cancel()
+
+    async def _end_analysis(self, task: asyncio.Task[None]) -> None:
+        await self._driver.stop(self._settings.engine.shutdown_seconds / 2)
+        await asyncio.wait({task}, timeout=2)
+        task.cancel()
+
+    def _own(
+        self,
+        group: asyncio.TaskGroup,
+        stack: AsyncExitStack,
+        work: Coroutine[None, None, None],
+        name: str,
     ) -> None:
-        self._tasks.append(group.create_task(work, name=name))
+        """A task that ends with the agent."""
+        stack.callback(group.create_task(work, name=name).cancel)
 
     async def _accept(self, events: Sequence[Event], door: str) -> None:
         """Durable before it is answered: on the bus, or (without a durable one) on the object."""
         if not self._ready:
-            from agent.errors import Unavailable
-
             raise Unavailable("the agent is starting or stopping", retry_after_seconds=1)
         if self.bus.durable:
             for event in events:
