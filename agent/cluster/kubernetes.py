@@ -224,6 +224,8 @@ async def _load(configuration: Any, kubeconfig: Path | None, context: str) -> No
     from kubernetes_asyncio import config
     from kubernetes_asyncio.config import ConfigException
 
+    if kubeconfig is not None and not _is_file(kubeconfig):
+        raise Invalid(f"there is no kubeconfig {kubeconfig}; set cluster.kubeconfig")
     try:
         if kubeconfig is not None:
             await config.load_kube_config(
@@ -273,3 +275,7 @@ async def _lines(response: Any) -> AsyncIterator[bytes]:
                 yield line
         if len(buffer) > MAX_LINE:
             raise Unavailable(f"a watch event is longer than {MAX_LINE} bytes")
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file()
