@@ -99,7 +99,7 @@ def _started(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Annou
         or old.current_step_hash != new.current_step_hash
     ):
         return [_say(draft, "started")]
-    if old.abort:
+    if conditions.was_aborted(old):
         return [_say(draft, "started", cause=Cause(kind="command", summary="retry"))]
     return []
 

@@ -117,6 +117,12 @@ def is_completed(status: RolloutStatus) -> bool:
     return status.stable_rs != "" and status.stable_rs == status.current_pod_hash
 
 
+def was_aborted(status: RolloutStatus) -> bool:
+    """Whether an abort was acted upon. status.abort alone does not tell: a retry takes it away."""
+    progressing = find(status.conditions, names.PROGRESSING)
+    return progressing is not None and progressing.reason == ABORTED
+
+
 def is_timed_out(rollout: Rollout, new: RolloutStatus, now: datetime) -> bool:
     """Whether progressDeadlineSeconds have passed since the Progressing condition was last renewed.
 

@@ -68,7 +68,9 @@ def _scale_aborted(draft: Draft, new: ReplicaSetView, count: int) -> None:
         return
     if not _canary_is_off(draft):
         return
-    if delay is None or delay == 0:
+    if delay is None and not defaults.canary_of(draft.rollout).dynamic_stable_scale:
+        return  # abortScaleDownDelaySeconds: 0 keeps the pods until somebody decides
+    if not delay:
         _size(draft, new, count)
         return
     deadline = new.scale_down_deadline

@@ -195,7 +195,8 @@ def _duration(draft: Draft) -> None:
     facts, status, old = draft.facts, draft.status, draft.facts.rollout.status
     now = format_time(facts.now)
     duration = status.duration
-    began = old.current_pod_hash != status.current_pod_hash or (old.abort and not status.abort)
+    retried = conditions.was_aborted(old) and not status.abort
+    began = old.current_pod_hash != status.current_pod_hash or retried
     if began and status.stable_rs != status.current_pod_hash:
         duration = Duration(rollout_started_at=now)
     if duration is not None and duration.finished_at is None:

@@ -19,7 +19,8 @@ def _ends(draft: Draft, pause: Pause) -> datetime | None:
     try:
         return parse_time(condition.start_time) + timedelta(seconds=seconds)
     except ValueError:
-        return draft.facts.now  # a time that nobody can read must not hold for ever
+        # A time that nobody can read must not hold for ever: over.
+        return draft.facts.now - timedelta(seconds=1)
 
 
 def _done(draft: Draft, pause: Pause) -> bool:
