@@ -1,0 +1,55 @@
+"""prometheus-conversion: answers of Prometheus' HTTP API become measurements."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from agent.analysis.providers.prometheus import QUERY, Prometheus, convert, plan
+from agent.api.analysis import Metric
+from agent.api.decode import read
+from agent.errors import Refused
+from agent.http import Answer, Http
+from tests.conformance.cases import Unsupported
+from tests.conformance.compare import differences
+
+ADDRESS = "http://prometheus.example"
+NOW = datetime(2024, 5, 1, 10, 0, tzinfo=UTC)
+
+
+def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
+    metric = read(Metric, given["metric"])
+    authentication = (given["metric"]["provider"]["prometheus"].get("authentication")) or {}
+    if authentication.get("oauth2") or authentication.get("sigv4"):
+        raise Unsupported("oauth2 and sigv4 are refused by name")
+    if given["question"] == "configure":
+        return differences(expect, _configured(metric, given.get("env") or {}))
+    try:
+        query = plan(metric, ADDRESS, NOW)
+    except Refused as error:
+        return differences(expect, {"phase": "Error", "message": error.detail})
+    answer = given["response"]
+    body = msgspec.json.encode(answer["body"]) if "body" in answer else answer["text"].encode()
+    made = convert(metric, Answer(answer["status"], {}, body), "argo", now=NOW)
+    form = {name: value for name, value in query.form.items() if name != "timeout"}
+    got: dict[str, Any] = {
+        "phase": made.phase,
+        "value": made.value,
+        "message": made.message or None,
+        "measurementMetadata": made.metadata,
+        "metricMetadata": {QUERY: query.form["query"]},
+        "request": {"path": query.url.removeprefix(ADDRESS), "form": form},
+        "requestHeaders": query.headers,
+    }
+    if "messagePrefix" in expect:
+        prefix = expect["messagePrefix"]
+        got["messagePrefix"] = made.message[: len(prefix)]
+    return differences(expect, got)
+
+
+def _configured(metric: Metric, environment: dict[str, str]) -> dict[str, Any]:
+    try:
+        Prometheus(Http(), environment=environment).check(metric)
+    except Refused as error:
+        return {"error": error.detail}
+    return {"ok": True}
