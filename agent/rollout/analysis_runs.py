@@ -75,15 +75,10 @@ def read_verdicts(draft: Draft) -> None:
     if draft.status.abort:
         return
     if _resumed(draft):
-        # A person went on after an inconclusive run: measure again with a new one.
-        for field, reference in (
-            ("current_background_analysis_run_status", background),
-            ("current_step_analysis_run_status", step),
-        ):
-            if reference is not None and reference.status == "Inconclusive":
-                draft.set_canary(**{field: None})
-                draft.set(controller_pause=False)
-        return
+        background, step = _measured_again(draft, background), _measured_again(draft, step)
+        draft.set_canary(
+            current_background_analysis_run_status=background, current_step_analysis_run_status=step
+        )
     _act(draft, background, "Background analysis")
     if not draft.status.pause_conditions:
         _act(draft, step, "Step-based analysis")
@@ -116,6 +111,14 @@ def terminate_others(draft: Draft, *, keep: bool) -> None:
 
 def _resumed(draft: Draft) -> bool:
     return draft.status.controller_pause and not draft.status.pause_conditions
+
+
+def _measured_again(draft: Draft, reference: RunReference | None) -> RunReference | None:
+    """A person went on after an inconclusive run: None, so that a new one is created."""
+    if reference is None or reference.status != "Inconclusive":
+        return reference
+    draft.set(controller_pause=False)
+    return None
 
 
 def _copied(draft: Draft, reference: RunReference | None) -> RunReference | None:

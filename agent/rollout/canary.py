@@ -35,6 +35,7 @@ def run(draft: Draft) -> None:
     analysis_runs.read_verdicts(draft)
     _undo_abort_of_promoted(draft)
     _hold(draft)
+    _hear_promotion(draft)
     if draft.status.abort:
         _abort(draft)
     else:
@@ -144,8 +145,6 @@ def _hold(draft: Draft) -> None:
     if draft.is_promoted_by_person:
         _overrule(draft)  # the hold is over, by a decision that is on record
         _forget_holds(draft)
-        if not _is_at_pause(draft):
-            draft.set(controller_pause=False)  # else the next pause would take it for its own end
         return
     draft.pause(names.PAUSE_HOLD)
     draft.blocked = "held"
@@ -162,9 +161,12 @@ def _hold(draft: Draft) -> None:
         draft.wait(f"held by {alerts} until they are resolved or a person promotes", late)
 
 
-def _is_at_pause(draft: Draft) -> bool:
+def _hear_promotion(draft: Draft) -> None:
+    """A person's word to go on is for the present step: a later pause must not take it for its own end."""
     index, of = draft.status.current_step_index or 0, draft.facts.steps
-    return index < len(of) and of[index].pause is not None
+    at_pause = index < len(of) and of[index].pause is not None
+    if draft.is_promoted_by_person and not draft.status.pause_conditions and not at_pause:
+        draft.set(controller_pause=False)
 
 
 def _in_progress(draft: Draft) -> bool:

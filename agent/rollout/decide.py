@@ -13,7 +13,7 @@ from agent.rollout.announce import announcements
 from agent.rollout.draft import Draft, earliest
 from agent.rollout.facts import bare_facts, read_facts
 from agent.rollout.field_errors import invalid_spec_message
-from agent.rollout.types import Decision, Observation
+from agent.rollout.types import Decision, Observation, Stage, Write
 from agent.traffic.routers import ROUTERS, refused_routers
 from agent.traffic.types import FieldError, Router
 
@@ -27,14 +27,20 @@ def decide(observation: Observation, routers: Mapping[str, Router] = ROUTERS) ->
         rollout = read(Rollout, observation.rollout)
     except Refused as error:
         return _unreadable(observation.rollout, error)
+    lowers: list[Write] = []
     try:
         draft = Draft(read_facts(observation, _router(rollout, routers), rollout))
         _validate(draft, routers)
-        canary.run(draft)
+        try:
+            canary.run(draft)
+        finally:
+            # A route that cannot be raised does not keep the others from being lowered.
+            lowers += [item for item in draft.writes if item.stage is Stage.ROUTES_DOWN]
     except _InvalidSpec as invalid:
         return _invalid(observation, rollout, invalid.errors)
     except Refused as error:
-        return _invalid(observation, rollout, (FieldError(error.field or "spec", error.detail),))
+        errors = (FieldError(error.field or "spec", error.detail),)
+        return _invalid(observation, rollout, errors, lowers)
     return _decision(draft)
 
 
@@ -138,13 +144,19 @@ def _not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[Fie
             yield error
 
 
-def _invalid(observation: Observation, rollout: Rollout, errors: Sequence[FieldError]) -> Decision:
-    """The rollout stays where it is, and says what to mend."""
+def _invalid(
+    observation: Observation,
+    rollout: Rollout,
+    errors: Sequence[FieldError],
+    lowers: Sequence[Write] = (),
+) -> Decision:
+    """The rollout stays where it is, but for weights that fall, and says what to mend."""
     message = invalid_spec_message(rollout.metadata.name, errors)
     condition = conditions.make(
         names.INVALID_SPEC, True, names.INVALID_SPEC, message, observation.now
     )
     draft = Draft(bare_facts(observation, rollout))
+    draft.writes += lowers
     before = conditions.find(draft.status.conditions, names.INVALID_SPEC)
     if before is None or before.message != message:
         kept = conditions.remove(draft.status.conditions, names.INVALID_SPEC)

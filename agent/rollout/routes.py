@@ -47,7 +47,7 @@ def move(draft: Draft) -> None:
     if plan.refusal is not None:
         sentence = f"the routes cannot be driven: {plan.refusal.field}: {plan.refusal.detail}"
         if draft.status.abort:
-            draft.wait(sentence)
+            draft.waits.insert(0, sentence)
         else:
             raise Refused(plan.refusal.detail, field=plan.refusal.field)
 

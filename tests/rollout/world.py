@@ -138,10 +138,10 @@ class World:
     def settle(self) -> None:
         """Passes until nothing changes while the clock stands still."""
         for _ in range(MAX_PASSES):
-            self._pods()
+            self.pods_follow()
             before = copy.deepcopy((self.rollout, self.objects))
             self.one_pass()
-            self._pods()
+            self.pods_follow()
             if (self.rollout, self.objects) == before:
                 return
         raise AssertionError(f"not settled after {MAX_PASSES} passes: {self.decisions[-1]}")
@@ -215,7 +215,8 @@ class World:
                     Ref("AnalysisRun", "default", run["metadata"]["name"]), phase, message
                 )
 
-    def _pods(self) -> None:
+    def pods_follow(self) -> None:
+        """Pods come and go as their ReplicaSets want."""
         for ref, obj in list(self.objects.items()):
             if ref.kind != "ReplicaSet":
                 continue
