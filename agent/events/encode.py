@@ -15,8 +15,8 @@ from agent.bus.port import Record
 from agent.events.event import Event
 
 
-def to_cloudevent(event: Event) -> CloudEvent:
-    """The SDK's event. JSON data is handed over decoded, other data as bytes."""
+def _cloudevent(event: Event, data: Any) -> CloudEvent:
+    """The SDK's event with these data."""
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": event.id,
@@ -31,12 +31,12 @@ def to_cloudevent(event: Event) -> CloudEvent:
         "dataschema": event.dataschema,
     }
     attributes |= {name: value for name, value in optional.items() if value}
-    return CloudEvent(attributes, _data(event))
+    return CloudEvent(attributes, data)
 
 
 def to_json(event: Event) -> bytes:
     """Structured mode, JSON."""
-    return http.to_structured(to_cloudevent(event), JSONFormat()).body
+    return http.to_structured(_cloudevent(event, _decoded(event)), JSONFormat()).body
 
 
 def to_record(event: Event, *, topic: str, key: bytes | None) -> Record:
@@ -46,12 +46,16 @@ def to_record(event: Event, *, topic: str, key: bytes | None) -> Record:
 
 
 def to_binary(event: Event) -> tuple[dict[str, str], bytes]:
-    """Binary mode over HTTP: headers and body."""
-    message = http.to_binary(to_cloudevent(event), JSONFormat())
+    """Binary mode over HTTP: headers and body.
+
+    Data go in as bytes: of a JSON document that is a string the SDK would write the bare text.
+    """
+    message = http.to_binary(_cloudevent(event, event.data or None), JSONFormat())
     return dict(message.headers), message.body
 
 
-def _data(event: Event) -> Any:
+def _decoded(event: Event) -> Any:
+    """What stands under `data` of an envelope: JSON as its value, anything else as bytes (`data_base64`)."""
     if not event.data:
         return None
     if event.datacontenttype in ("", "application/json") or event.datacontenttype.endswith("+json"):
