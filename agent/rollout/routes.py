@@ -39,7 +39,7 @@ def move(draft: Draft) -> None:
         return
     canary_hash = names_of_services.canary_target(draft)
     stable_hash = names_of_services.stable_target(draft)
-    weight = _weight(draft)
+    weight = _weight(draft, canary_hash)
     desired = Desired(canary_weight=weight, canary_hash=canary_hash, stable_hash=stable_hash)
     plan = facts.router.plan(draft.rollout, facts.routes, desired)
     for change in plan.changes:
@@ -52,7 +52,7 @@ def move(draft: Draft) -> None:
             raise Refused(plan.refusal.detail, field=plan.refusal.field)
 
 
-def _weight(draft: Draft) -> int | None:
+def _weight(draft: Draft, canary_hash: str | None) -> int | None:
     """The weight for this pass; None leaves it."""
     facts, status = draft.facts, draft.status
     live = facts.live_weight
@@ -70,6 +70,10 @@ def _weight(draft: Draft) -> int | None:
         return _back(draft, weight)
     if _all_is_ready(draft):
         weight = defaults.max_traffic_weight(draft.rollout)
+    if weight and not _canary_is_named(draft, canary_hash):
+        # Traffic would follow the name to another version; it comes over once nobody follows it.
+        draft.wait("waits for the canary names to select the new version")
+        return 0 if live else None
     if weight is not None and live is not None and weight > live and draft.blocked:
         return None
     return weight
@@ -105,6 +109,20 @@ def _names_are_behind(draft: Draft) -> bool:
     if facts.router is None:
         return False
     return bool(facts.router.plan(draft.rollout, facts.routes, Desired(stable_hash=target)).changes)
+
+
+def _canary_is_named(draft: Draft, pointed: str | None) -> bool:
+    """Whether Service or subset named canary select the new version, or will by this very pass."""
+    facts = draft.facts
+    if pointed == facts.new_hash:
+        return True
+    service = facts.services.get(facts.canary.canary_service)
+    if service is not None:
+        return names_of_services.selected(service) == facts.new_hash
+    if facts.router is None:
+        return True
+    named = Desired(canary_hash=facts.new_hash)
+    return not facts.router.plan(draft.rollout, facts.routes, named).changes
 
 
 def _write(change: RouteChange, weight: int | None) -> Write:

@@ -171,5 +171,6 @@ def step_by_step(world: World, seconds: float) -> list[Decision]:
     first = len(world.decisions)
     for _ in range(int(seconds)):
         world.now += timedelta(seconds=1)
+        world.pods_follow()
         world.one_pass()
     return world.decisions[first:]

@@ -4,7 +4,7 @@ Decisions are carried out in the order of `act`; time stands still until the sce
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -114,6 +114,8 @@ class World:
             self.objects[Ref("AnalysisTemplate", "default", template["metadata"]["name"])] = (
                 template
             )
+        self.routers: Mapping[str, Router] = ROUTERS
+        self.route_kinds = ("Route",)
         self.decisions: list[Decision] = []
         self.on_write: Callable[[Write], None] = lambda _write: None
         self.wake_at: datetime | None = None
@@ -131,7 +133,7 @@ class World:
             templates={
                 ref: obj for ref, obj in self.objects.items() if ref.kind == "AnalysisTemplate"
             },
-            routes={ROUTE: self.objects[ROUTE]},
+            routes={ref: obj for ref, obj in self.objects.items() if ref.kind in self.route_kinds},
             policy=self.policy,
         )
 
@@ -147,7 +149,7 @@ class World:
         raise AssertionError(f"not settled after {MAX_PASSES} passes: {self.decisions[-1]}")
 
     def one_pass(self) -> Decision:
-        decision = decide(self.observe(), ROUTERS)
+        decision = decide(self.observe(), self.routers)
         self.decisions.append(decision)
         self.wake_at = decision.wake_at
         fenced = False
