@@ -1,10 +1,11 @@
 """The HTTP door: a table of paths, each with who may enter and how bytes become events.
 
 `/` takes CloudEvents; raw doors (Alertmanager's and Argo CD's webhooks) translate at the threshold.
-Answers: 202 taken, 400 with the reason, 401, 404, 405, 413 too long, 415, 503 later (never a 4xx for
-"later": Alertmanager would wait a whole group_interval).
+Answers: 202 taken, 400 with the reason, 401, 404, 405, 408 too slow, 413 too long, 431, 503 later (never
+a 4xx for "later": Alertmanager would wait a whole group_interval).
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -28,7 +29,10 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY: Final = 1024 * 1024
 MAX_HEADERS: Final = 100
-REQUEST_SECONDS: Final = 15.0
+BODY_SECONDS: Final = 10.0
+"""A body that takes longer is no sender of ours: Alertmanager and Knative send at once."""
+ACCEPT_SECONDS: Final = 15.0
+"""After this a sender is asked to come again; what was taken by then is a no-op the second time."""
 RETRY_AFTER_SECONDS: Final = 1
 
 Translate = Callable[[bytes, Mapping[str, str], datetime], list[Event]]
@@ -124,19 +128,26 @@ class Sink:
         if len(request.headers) > MAX_HEADERS:
             return _refusal(431, f"more than {MAX_HEADERS} headers")
         try:
-            body = await self._body(request)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._body(request)
+        except TimeoutError:
+            return _refusal(
+                408, f"the body did not arrive within {BODY_SECONDS:g} s", {"Connection": "close"}
+            )
         except _TooLong:
             return _refusal(413, f"the body is longer than {self._max_body} bytes")
         except ClientDisconnect:
             return _refusal(400, "the body ended early")
         try:
-            await self._accept(decode(body), door)
+            async with asyncio.timeout(ACCEPT_SECONDS):
+                await self._accept(decode(body), door)
         except Refused as error:
             log.warning("sink.refused", door=door, reason=str(error))
             return _refusal(400, str(error))
-        except Unavailable as error:
-            log.warning("sink.later", door=door, reason=str(error))
-            after = max(RETRY_AFTER_SECONDS, int(error.retry_after_seconds or 0))
+        except (Unavailable, TimeoutError) as error:
+            log.warning("sink.later", door=door, reason=str(error) or "took too long")
+            asked = error.retry_after_seconds if isinstance(error, Unavailable) else None
+            after = max(RETRY_AFTER_SECONDS, int(asked or 0))
             return _refusal(503, "try again later", {"Retry-After": str(after)})
         return Response(status_code=202)
 
