@@ -8,7 +8,7 @@ from agent.api.decode import read, write
 from agent.api.meta import Object
 from agent.api.rollout import Rollout
 from agent.errors import Refused
-from agent.rollout import canary, conditions, phase, references, steps, validation
+from agent.rollout import canary, conditions, phase, references, shapes, steps, validation
 from agent.rollout.announce import announcements
 from agent.rollout.draft import Draft, earliest
 from agent.rollout.facts import bare_facts, read_facts
@@ -25,6 +25,7 @@ def decide(observation: Observation, routers: Mapping[str, Router] = ROUTERS) ->
     """
     try:
         rollout = read(Rollout, observation.rollout)
+        shapes.check_rollout(observation.rollout)
     except Refused as error:
         return _unreadable(observation.rollout, error)
     lowers: list[Write] = []
@@ -170,12 +171,17 @@ def _invalid(
 
 def _unreadable(raw: Object, error: Refused) -> Decision:
     """Not even the types fit: say so in the phase, touch nothing else."""
-    name = (raw.get("metadata") or {}).get("name", "")
-    status = {
-        **(raw.get("status") or {}),
+    meta, status = _members(raw.get("metadata")), _members(raw.get("status"))
+    what = f"{error.field}: {error.detail}"
+    shown = {
+        **status,
         "phase": phase.DEGRADED,
-        "message": f'{names.INVALID_SPEC}: The Rollout "{name}" is invalid: {error.field}: {error.detail}',
-        "observedGeneration": str((raw.get("metadata") or {}).get("generation", "")),
+        "message": f'{names.INVALID_SPEC}: The Rollout "{meta.get("name", "")}" is invalid: {what}',
+        "observedGeneration": str(meta.get("generation", "")),
     }
-    why = f"waits for a person to mend the spec: {error.field}: {error.detail}"
-    return Decision(status=status, why=why)
+    return Decision(status=shown, why=f"waits for a person to mend the spec: {what}")
+
+
+def _members(value: Any) -> Object:
+    """An object's members; none of anything else."""
+    return value if isinstance(value, dict) else {}

@@ -13,7 +13,7 @@ from agent.api.holds import Hold, decode_holds
 from agent.api.meta import Object, Ref
 from agent.api.rollout import CanaryStrategy, Rollout, Step
 from agent.api.times import parse_time
-from agent.rollout import defaults, replica_sets
+from agent.rollout import defaults, replica_sets, shapes
 from agent.rollout.hashes import pod_template_hash, step_hash
 from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.types import Observation, Policy
@@ -71,6 +71,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_facts(observation: Observation, router: Router | None, rollout: Rollout) -> Facts:
     """The facts of an observation. Raises Refused when an object of ours cannot be read."""
+    for item in observation.replica_sets:
+        shapes.check_replica_set(item)
+    for service in observation.services.values():
+        shapes.check_service(service)
     status = rollout.status
     template: dict[str, Any] = rollout.spec.template or {}
     views = tuple(
@@ -108,7 +112,9 @@ def read_facts(observation: Observation, router: Router | None, rollout: Rollout
 
 def bare_facts(observation: Observation, rollout: Rollout) -> Facts:
     """The facts of a rollout whose spec is not in order: total, without routes and runs."""
-    views = tuple(replica_sets.view(rs) for rs in observation.replica_sets)
+    views = tuple(
+        replica_sets.view(rs) for rs in observation.replica_sets if shapes.is_replica_set(rs)
+    )
     status = rollout.status
     return Facts(
         now=observation.now,

@@ -112,7 +112,7 @@ def _pause_start(world: World) -> str:
     return str(world.status()["pauseConditions"][0]["startTime"])
 
 
-def test_a_promote_that_would_skip_a_step_must_ask_for_it() -> None:
+def test_i4_a_promote_that_would_skip_a_step_must_ask_for_it() -> None:
     async def main() -> None:
         weather = Weather(latency=(0.001, 0.01))
         async with shop(weather=weather, at_weight=None, ready_seconds=30.0) as world:

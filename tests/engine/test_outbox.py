@@ -56,7 +56,7 @@ def test_an_entry_is_a_cloud_event_with_its_context() -> None:
     }
 
 
-def test_ids_depend_on_what_was_observed_and_on_nothing_else() -> None:
+def test_i5_ids_depend_on_what_was_observed_and_on_nothing_else() -> None:
     assert freeze("step", "step") == freeze("step", "step")
     ids = {
         entry.id
@@ -117,7 +117,7 @@ def test_a_rollback_finds_room_in_a_full_outbox() -> None:
     assert grown == (*entries, *freeze("aborted", version="100"))
 
 
-def test_the_same_id_is_not_added_twice() -> None:
+def test_i4_the_same_id_is_not_added_twice() -> None:
     entries = freeze("step")
     assert outbox.add(entries, freeze("step")) == (entries, 0)
 

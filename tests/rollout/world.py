@@ -115,7 +115,7 @@ class World:
                 template
             )
         self.routers: Mapping[str, Router] = ROUTERS
-        self.route_kinds = ("Route",)
+        self.route_kinds: tuple[str, ...] = ("Route",)
         self.decisions: list[Decision] = []
         self.on_write: Callable[[Write], None] = lambda _write: None
         self.wake_at: datetime | None = None

@@ -46,7 +46,7 @@ def test_every_point_is_known() -> None:
 
 @pytest.mark.parametrize("time", [1, 2, 4])
 @pytest.mark.parametrize("point", ON_THE_WAY_UP)
-def test_a_death_on_the_way_up(point: str, time: int) -> None:
+def test_i5_a_death_on_the_way_up(point: str, time: int) -> None:
     disturbed = run(straight(SEED, crash_at=[(point, time)]))
     if disturbed.crashes or time == 1:
         same(disturbed, "straight")
