@@ -1,0 +1,42 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.events.decode import from_http
+from agent.events.registry import TYPES, decode_data
+from agent.settings import explain
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def test_the_page_of_settings_is_made_from_the_settings() -> None:
+    made = "run `serinus settings explain > docs/settings.md`"
+    assert (ROOT / "docs/settings.md").read_text() == explain(), made
+
+
+def test_the_page_of_events_names_every_type_and_no_other() -> None:
+    page = (ROOT / "docs/events.md").read_text()
+    assert set(re.findall(r"^\| `(dev\.serinus\.[a-z.-]+\.v1)`", page, re.MULTILINE)) == set(TYPES)
+
+
+def test_the_events_shown_are_events() -> None:
+    page = (ROOT / "docs/events.md").read_text()
+    shown = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert shown
+    for text in shown:
+        (event,) = from_http([("content-type", "application/cloudevents+json")], text.encode())
+        data = msgspec.to_builtins(decode_data(event))
+        # Nothing in the example is unknown to the type.
+        assert msgspec.json.decode(event.data).items() <= data.items()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
