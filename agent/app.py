@@ -64,6 +64,7 @@ OPTIONAL_KINDS: Final = frozenset(
 """A cluster without Istio, or a role without cluster-wide rights, is no reason not to start."""
 LAG_SECONDS: Final = 0.5
 SYNC_WARN_SECONDS: Final = 10.0
+TELEGRAM_DRAIN_SECONDS: Final = 3.0
 
 DOORS: Final = (
     RawDoor("/webhooks/alertmanager", "alertmanager", alertmanager_webhook),
@@ -181,7 +182,8 @@ class _Parts:
             self._own(group, stack, self._alerts.run(), "alerts")
             self._own(group, stack, self._watch_loop(), "loop lag")
             if self._telegram is not None:
-                self._own(group, stack, self._telegram.run(), "telegram")
+                telegram = group.create_task(self._telegram.run(), name="telegram")
+                stack.push_async_callback(self._end_telegram, self._telegram, telegram)
             analysis = group.create_task(self._driver.run(), name="analysis")
             stack.push_async_callback(self._end_analysis, analysis)
             engine = group.create_task(self.engine.run(), name="engine")
@@ -209,6 +211,10 @@ class _Parts:
     async def _end_engine(self, task: asyncio.Task[None]) -> None:
         self.engine.stop()
         await asyncio.wait({task}, timeout=self._settings.engine.shutdown_seconds + 2)
+        task.cancel()
+
+    async def _end_telegram(self, handler: TelegramHandler, task: asyncio.Task[None]) -> None:
+        await handler.drain(TELEGRAM_DRAIN_SECONDS)
         task.cancel()
 
     async def _end_analysis(self, task: asyncio.Task[None]) -> None:
@@ -245,7 +251,7 @@ class _Parts:
         del key
         if self._telegram is not None:
             for event in from_http([("content-type", "application/cloudevents+json")], body):
-                await self._telegram.deliver(event)
+                self._telegram.take(event)
 
     async def _watch_loop(self) -> None:
         """How late the loop runs: everything else is late by as much."""

@@ -10,7 +10,7 @@ import structlog
 
 from agent.bus.dead_letter import bury
 from agent.bus.port import Bus, Record
-from agent.errors import Refused, Retry, Unavailable
+from agent.errors import Refused, Retry, SerinusError, Unavailable
 from agent.events.decode import from_record
 from agent.events.event import Event
 
@@ -61,15 +61,16 @@ class Inbox:
             return
         try:
             await handle(event)
-        except Retry as error:
-            self._counted(event.type, door, "later")
-            raise Unavailable(str(error), retry_after_seconds=error.after_seconds) from error
-        except Unavailable:
-            self._counted(event.type, door, "later")
-            raise
         except Refused:
             self._counted(event.type, door, "refused")
             raise
+        except SerinusError as error:
+            # Even what the API server forbids is "later": a person mends the role, the event must not be lost.
+            self._counted(event.type, door, "later")
+            if isinstance(error, Unavailable):
+                raise
+            after = error.after_seconds if isinstance(error, Retry) else None
+            raise Unavailable(str(error), retry_after_seconds=after) from error
         self._counted(event.type, door, "done")
 
     def handler_of(self, event_type: str) -> Handle | None:

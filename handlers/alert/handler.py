@@ -14,7 +14,7 @@ from agent.api.names import HOLDS
 from agent.api.times import format_time, format_time_ms
 from agent.clock import Clock
 from agent.engine.port import Engine, View
-from agent.errors import Refused, Unavailable
+from agent.errors import Refused, SerinusError, Unavailable
 from agent.events.catalogue import Alert, Cause
 from agent.events.event import Event
 from handlers.alert.candidates import candidate, candidates
@@ -60,7 +60,8 @@ class AlertHandler:
     async def firing(self, event: Event) -> None:
         """Abort or hold every rollout that this alert is about. Idempotent.
 
-        Raises Refused for unreadable data, Unavailable when an intent could not be stored.
+        What one rollout cannot do now keeps no other from it. Raises Refused for unreadable data, another
+        SerinusError when an intent could not be stored: then the alert has to come again.
         """
         alert = _alert(event)
         found = self._match(alert)
@@ -68,9 +69,16 @@ class AlertHandler:
             self._counted("unmatched")
             log.info("alert.unmatched", alert=_name(alert), fingerprint=alert.fingerprint)
             return
+        troubles: list[SerinusError] = []
         for key in found.keys:
-            await self._apply(alert, found, key, event)
+            try:
+                await self._apply(alert, found, key, event)
+            except SerinusError as error:
+                log.warning("alert.not_applied", rollout=str(key), error=str(error))
+                troubles.append(error)
         await self._source.fired(alert)
+        if troubles:
+            raise troubles[0]
 
     async def resolved(self, event: Event) -> None:
         """End the holds of this alert. A resolved alert never ends an abort and proves no health."""

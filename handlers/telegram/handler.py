@@ -1,10 +1,13 @@
 """Our events in a chat: one live message a rollout, edited from current state, and an alarm a rollback.
 
 The live message is level-triggered: an event only says "look again", so lost, late and doubled events
-do no harm, and a burst costs one edit. Alarms are at-least-once: `deliver` returns when they were sent.
+do no harm, and a burst costs one edit. Alarms wait in order, before every live message, until Telegram has
+taken or refused them; a slow chat holds up neither the rollout nor its announcements. Only a process that
+dies takes waiting alarms with it; the live message then tells the same.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -16,7 +19,7 @@ from agent.api.meta import Key, Object
 from agent.api.names import POD_TEMPLATE_HASH, TELEGRAM_MESSAGE
 from agent.clock import Clock
 from agent.engine.port import Engine, View
-from agent.errors import NotFound, Refused, Retry, Unavailable
+from agent.errors import NotFound, Refused, Retry, SerinusError, Unavailable
 from agent.events.catalogue import RolloutEvent, rollout_event_type
 from agent.events.event import Event
 from handlers.telegram.client import Client
@@ -29,6 +32,8 @@ T = TypeVar("T")
 PACE_SECONDS: Final = 1.0
 """Telegram takes about one message a second in a chat."""
 BACKOFF_SECONDS: Final = 5.0
+MAX_ALARMS: Final = 200
+"""Alarms that wait at most; then the oldest goes."""
 ALARM: Final = rollout_event_type("aborted")
 
 
@@ -52,21 +57,23 @@ class TelegramHandler:
         self._clock = clock
         self._counted = counted
         self._dirty: dict[Key, None] = {}  # in order of arrival
+        self._alarms: deque[RolloutEvent] = deque()
+        self._no_alarms = asyncio.Event()
+        self._no_alarms.set()
         self._shown: dict[tuple[Key, str], tuple[int, str]] = {}
         self._notes: dict[tuple[Key, str], str] = {}
         self._woken = asyncio.Event()
-        self._turn = asyncio.Lock()
         self._free_at = 0.0
 
-    async def deliver(self, event: Event) -> None:
-        """Take one of our own events. Raises Retry or Unavailable when an alarm could not be sent yet."""
+    def take(self, event: Event) -> None:
+        """Take one of our own events. Raises Refused when it is none."""
         data = read(RolloutEvent, msgspec.json.decode(event.data))
         key = Key(data.namespace, data.name)
-        if data.cause and data.new and event.type == ALARM:
-            self._notes[key, data.new.hash] = data.cause.summary
-        self.look_again(key)
         if event.type == ALARM:
-            await self._alarm(data)
+            if data.cause and data.new:
+                self._notes[key, data.new.hash] = data.cause.summary
+            self._raise_alarm(data)
+        self.look_again(key)
 
     def look_again(self, key: Key) -> None:
         """Bring the live message of this rollout up to date soon."""
@@ -81,22 +88,59 @@ class TelegramHandler:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            while self._dirty:
-                key = next(iter(self._dirty))
-                del self._dirty[key]
-                await self._update(key)
+            while self._alarms or self._dirty:
+                if self._alarms:
+                    await self._send_alarm()
+                else:
+                    key = next(iter(self._dirty))
+                    del self._dirty[key]
+                    await self._update(key)
 
-    async def _alarm(self, data: RolloutEvent) -> None:
+    async def drain(self, seconds: float) -> int:
+        """Wait until no alarm waits, at most `seconds`; how many still do."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._no_alarms.wait()
+        except TimeoutError:
+            log.error("telegram.alarms_lost", alarms=len(self._alarms))
+        return len(self._alarms)
+
+    def _raise_alarm(self, data: RolloutEvent) -> None:
+        if len(self._alarms) == MAX_ALARMS:
+            lost = self._alarms.popleft()
+            self._counted("alarm", "dropped")
+            log.error("telegram.alarm_dropped", rollout=f"{lost.namespace}/{lost.name}")
+        self._alarms.append(data)
+        self._no_alarms.clear()
+
+    async def _send_alarm(self) -> None:
+        """Send the alarm that waits longest; trouble leaves it where it is."""
+        data = self._alarms[0]
+        rollout = f"{data.namespace}/{data.name}"
         try:
             await self._paced(lambda: self._client.send(alarm(data)))
-        except Refused as error:
-            # Neither token nor chat will mend by itself: say it once an alarm, do not block the outbox.
-            self._counted("alarm", "refused")
-            log.error(
-                "telegram.alarm_refused", rollout=f"{data.namespace}/{data.name}", error=str(error)
-            )
+            outcome = "sent"
+        except (Retry, Unavailable) as error:
+            self._later("alarm", rollout, error)
             return
-        self._counted("alarm", "sent")
+        except Refused as error:
+            # Neither token nor chat will mend by itself: say it once an alarm, go on with the rest.
+            outcome = "refused"
+            log.error("telegram.alarm_refused", rollout=rollout, error=str(error))
+        self._counted("alarm", outcome)
+        # More than MAX_ALARMS may have come meanwhile and pushed this one out.
+        if self._alarms and self._alarms[0] is data:
+            self._alarms.popleft()
+        if not self._alarms:
+            self._no_alarms.set()
+
+    def _later(self, kind: str, rollout: str, error: Retry | Unavailable) -> None:
+        wait = error.after_seconds if isinstance(error, Retry) else BACKOFF_SECONDS
+        self._counted(kind, "later")
+        log.warning(
+            "telegram.later", kind=kind, rollout=rollout, wait_seconds=wait, error=str(error)
+        )
+        self._free_at = max(self._free_at, self._clock.monotonic() + wait)
 
     async def _update(self, key: Key) -> None:
         """Write the live message of one rollout; trouble puts it back into the queue."""
@@ -106,12 +150,10 @@ class TelegramHandler:
         try:
             await self._show(view)
         except (Retry, Unavailable) as error:
-            wait = error.after_seconds if isinstance(error, Retry) else BACKOFF_SECONDS
-            self._counted("live", "later")
-            log.warning("telegram.later", rollout=str(key), wait_seconds=wait, error=str(error))
-            self._free_at = max(self._free_at, self._clock.monotonic() + wait)
+            self._later("live", str(key), error)
             self.look_again(key)
-        except Refused as error:
+        except SerinusError as error:
+            # Another chat, token or role is needed: the next event of this rollout tries again.
             self._counted("live", "refused")
             log.error("telegram.refused", rollout=str(key), error=str(error))
 
@@ -145,15 +187,14 @@ class TelegramHandler:
         self._shown[run] = (message_id, text)
 
     async def _paced(self, call: Callable[[], Awaitable[T]]) -> T:
-        """One call at a time, as fast as the chat takes them."""
-        async with self._turn:
-            wait = self._free_at - self._clock.monotonic()
-            if wait > 0:
-                await self._clock.sleep(wait)
-            try:
-                return await call()
-            finally:
-                self._free_at = max(self._free_at, self._clock.monotonic() + PACE_SECONDS)
+        """A call, as soon as the chat takes it."""
+        wait = self._free_at - self._clock.monotonic()
+        if wait > 0:
+            await self._clock.sleep(wait)
+        try:
+            return await call()
+        finally:
+            self._free_at = max(self._free_at, self._clock.monotonic() + PACE_SECONDS)
 
 
 def _stored(sets: list[Object], revision_hash: str) -> int:

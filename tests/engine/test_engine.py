@@ -1,8 +1,7 @@
 """The engine with the real decide and router over the local store: what people, alerts and failures do to it."""
 
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import structlog
 
 from agent.api.holds import Hold, decode_holds
-from agent.api.meta import Object, Ref
+from agent.api.meta import Ref
 from agent.api.names import DEPLOYMENT, FIRST_EXPOSED, HOLDS, OVERRULED
 from agent.cluster.port import KINDS
 from agent.engine.port import Outcome, View
@@ -20,22 +19,17 @@ from agent.events.catalogue import Cause, Command, Deployment, Expect, RolloutEv
 from agent.rollout.decide import decide
 from agent.rollout.types import Announcement, Decision, Observation, Stage
 from agent.traffic.types import Router
+from tests.engine.shop import annotations, new_set, shop, why
 from tests.simulation.faults import Weather
 from tests.simulation.manifests import (
     KEY,
     ROUTE,
-    namespace,
-    rollout,
-    service,
     virtual_service,
 )
 from tests.simulation.scenario import alert, is_promoted, is_rolled_back, set_image
 from tests.simulation.virtual import run
 from tests.simulation.world import World
 
-STEPS: list[dict[str, Any]] = [
-    {"setWeight": 20}, {"pause": {}}, {"setWeight": 60}, {"pause": {}},
-]  # fmt: skip
 HOLD = Hold(
     fingerprint="f1",
     starts_at="2026-05-01T09:00:00Z",
@@ -44,46 +38,6 @@ HOLD = Hold(
     reason="it was firing before",
 )
 PERSON = Cause(kind="command", summary="by a person", actor="ann")
-
-
-@asynccontextmanager
-async def shop(*, at_weight: int | None = 20, **options: Any) -> AsyncIterator[World]:
-    """A shop whose new version stands at a weight (None: the first version only)."""
-    world = World(5, **options)
-    await world.apply(
-        namespace(), service("web-stable"), service("web-canary"), virtual_service(),
-        rollout(STEPS, replicas=5),
-    )  # fmt: skip
-    async with world.alive():
-        await world.until(lambda: is_promoted(world), within=60, what="the first version")
-        if at_weight is not None:
-            await set_image(world, "web:2")
-            await world.until(
-                lambda: world.weight() == at_weight and is_paused(world),
-                within=60,
-                what="the pause",
-            )
-        yield world
-    assert world.violations() == []
-
-
-def is_paused(world: World) -> bool:
-    return bool(world.status().get("pauseConditions"))
-
-
-def annotations(world: World) -> dict[str, str]:
-    return world.rollout()["metadata"].get("annotations") or {}
-
-
-def new_set(world: World) -> Object:
-    found = world.store.peek("ReplicaSet", "shop", f"web-{world.status()['currentPodHash']}")
-    assert found is not None
-    return found
-
-
-def why(world: World) -> str:
-    wait = world.engine.wait_of(KEY)
-    return wait.why if wait is not None else ""
 
 
 async def command(world: World, name: Command, **options: Any) -> Outcome:
