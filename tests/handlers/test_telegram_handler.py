@@ -1,0 +1,233 @@
+"""Rollouts in a chat, over the real engine: the live message, alarms, and a chat that is away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.api.names import TELEGRAM_MESSAGE
+from agent.errors import Refused, Unavailable
+from agent.events.decode import from_http
+from agent.events.event import Event
+from handlers.telegram import Client, TelegramHandler
+from handlers.telegram import handler as module
+from tests.engine.shop import new_set, shop
+from tests.simulation.manifests import KEY
+from tests.simulation.scenario import alert, is_rolled_back
+from tests.simulation.virtual import run
+from tests.simulation.world import World
+
+
+class Chat:
+    """A Bot API with one chat: what stands in it, and troubles that come first."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, str] = {}
+        self.calls: list[str] = []
+        self.troubles: list[tuple[int, dict[str, Any]]] = []
+        self.is_away = False
+
+    async def post(self, url: str, body: bytes) -> tuple[int, bytes]:
+        method, asked = url.rpartition("/")[2], msgspec.json.decode(body)
+        if self.is_away:
+            raise Unavailable("no answer")
+        if self.troubles:
+            status, answer = self.troubles.pop(0)
+            return status, msgspec.json.encode({"ok": False, **answer})
+        self.calls.append(method)
+        id_ = asked.get("message_id") or self.calls.count("sendMessage")
+        if method == "editMessageText" and id_ not in self.texts:
+            gone = {"ok": False, "description": "Bad Request: message to edit not found"}
+            return 400, msgspec.json.encode(gone)
+        self.texts[id_] = asked["text"]
+        return 200, msgspec.json.encode({"ok": True, "result": {"message_id": id_}})
+
+    def alarms(self) -> list[str]:
+        return [text for text in self.texts.values() if "Rollback" in text]
+
+    def live(self) -> list[str]:
+        return [text for text in self.texts.values() if "Rollback" not in text]
+
+
+class Counts:
+    """What the handler counts."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def __call__(self, kind: str, outcome: str) -> None:
+        self.seen.append((kind, outcome))
+
+
+@asynccontextmanager
+async def telling(
+    world: World, chat: Chat, counts: Counts | None = None
+) -> AsyncIterator[TelegramHandler]:
+    """A handler that runs."""
+    client = Client(chat.post, token="1:s", chat_id="-1", base_url="http://127.0.0.1:1")
+    handler = TelegramHandler(world.engine, client, world.clock, counted=counts or Counts())
+    task = asyncio.create_task(handler.run())
+    try:
+        yield handler
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def announced(world: World, transition: str) -> Sequence[Event]:
+    """What the engine announced, as an event."""
+    found = [event for event in world.bus.events() if f".{transition}." in event["type"]]
+    headers = [("content-type", "application/cloudevents+json")]
+    return [from_http(headers, msgspec.json.encode(event))[0] for event in found]
+
+
+async def _aborted(world: World) -> Event:
+    await world.engine.abort(KEY, alert("Down"))
+    await world.until(
+        lambda: is_rolled_back(world) and bool(announced(world, "aborted")),
+        within=10,
+        what="the announcement",
+    )
+    return announced(world, "aborted")[0]
+
+
+def test_one_message_follows_a_run_and_an_alarm_tells_its_end() -> None:
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world, telling(world, chat) as handler:
+            await world.until(lambda: len(chat.texts) == 1, within=5, what="the live message")
+            assert "20 %" in chat.texts[1]
+            await world.until(
+                lambda: new_set(world)["metadata"]["annotations"].get(TELEGRAM_MESSAGE) == "1",
+                within=5,
+                what="the message's id on the ReplicaSet",
+            )
+            handler.take(await _aborted(world))
+            await world.until(
+                lambda: "RolloutAborted" in chat.texts[1] and bool(chat.alarms()),
+                within=10,
+                what="alarm and edit",
+            )
+            assert "alert Down (critical): 5xx above 5 %" in chat.alarms()[0]
+            assert len(chat.live()) == 1
+
+    run(main())
+
+
+def test_after_a_restart_the_message_is_edited_not_sent_again() -> None:
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world:
+            async with telling(world, chat):
+                await world.until(
+                    lambda: TELEGRAM_MESSAGE in new_set(world)["metadata"]["annotations"],
+                    within=5,
+                    what="the message's id on the ReplicaSet",
+                )
+            async with telling(world, chat):
+                await world.until(lambda: len(chat.calls) == 2, within=5, what="the second call")
+            assert chat.calls == ["sendMessage", "editMessageText"]
+
+    run(main())
+
+
+def test_a_message_that_is_gone_is_replaced() -> None:
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world, telling(world, chat) as handler:
+            await world.until(lambda: len(chat.texts) == 1, within=5, what="the live message")
+            chat.texts.clear()
+            handler.take(await _aborted(world))
+            await world.until(lambda: bool(chat.live()), within=10, what="another live message")
+            assert "RolloutAborted" in chat.live()[0]
+            assert chat.calls[-2:] == ["editMessageText", "sendMessage"]
+
+    run(main())
+
+
+def test_alarms_wait_for_a_chat_that_is_away_and_come_first() -> None:
+    async def main() -> None:
+        chat, counts = Chat(), Counts()
+        chat.is_away = True
+        async with shop() as world, telling(world, chat, counts) as handler:
+            handler.take(await _aborted(world))
+            await world.clock.sleep(60)
+            assert ("alarm", "later") in counts.seen
+            assert await handler.drain(1) == 1
+            chat.is_away = False
+            assert await handler.drain(60) == 0
+            assert "Rollback" in chat.texts[1]
+            await world.until(lambda: len(chat.live()) == 1, within=10, what="the live message")
+            assert len(chat.alarms()) == 1
+
+    run(main())
+
+
+def test_telegram_s_own_delay_is_kept() -> None:
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world:
+            event = await _aborted(world)
+            chat.troubles = [(429, {"parameters": {"retry_after": 40}})]
+            async with telling(world, chat) as handler:
+                handler.take(event)
+                began = world.clock.monotonic()
+                assert await handler.drain(120) == 0
+                assert world.clock.monotonic() - began >= 40
+
+    run(main())
+
+
+def test_an_alarm_that_is_refused_does_not_hold_up_the_next() -> None:
+    async def main() -> None:
+        chat, counts = Chat(), Counts()
+        async with shop() as world:
+            event = await _aborted(world)
+            chat.troubles = [(403, {"description": "Forbidden: bot was kicked"})]
+            async with telling(world, chat, counts) as handler:
+                handler.take(event)
+                handler.take(event)
+                assert await handler.drain(60) == 0
+                assert len(chat.alarms()) == 1
+                assert ("alarm", "refused") in counts.seen
+
+    run(main())
+
+
+def test_alarms_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ALARMS", 3)
+
+    async def main() -> None:
+        chat, counts = Chat(), Counts()
+        chat.is_away = True
+        async with shop() as world, telling(world, chat, counts) as handler:
+            event = await _aborted(world)
+            for _ in range(5):
+                handler.take(event)
+            assert counts.seen.count(("alarm", "dropped")) == 2
+            chat.is_away = False
+            assert await handler.drain(120) == 0
+            assert len(chat.alarms()) == 3
+
+    run(main())
+
+
+def test_what_is_no_event_of_ours_is_refused() -> None:
+    async def main() -> None:
+        async with shop() as world, telling(world, Chat()) as handler:
+            event = msgspec.structs.replace(
+                (
+                    await _aborted(
+                        world,
+                    )
+                ),
+                data=b'{"name": 7}',
+            )
+            with pytest.raises(Refused, match="name"):
+                handler.take(event)
+
+    run(main())
