@@ -12,7 +12,7 @@ from agent.engine.port import Engine, View
 from agent.errors import Refused
 from agent.traffic.istio_names import resolve
 from handlers.alert.matchers import Matcher, parse_matchers
-from handlers.alert.matching import Candidate
+from handlers.alert.matching import Candidate, short_host
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ def candidate(engine: Engine, view: View) -> Candidate:
 
 
 def _hosts(engine: Engine, rollout: Rollout) -> Iterator[str]:
-    """Short host names of the VirtualServices that carry this rollout's traffic."""
+    """Hosts of the VirtualServices that carry this rollout's traffic: Services by their short names."""
     canary = rollout.spec.strategy.canary
     istio = canary.traffic_routing.istio if canary and canary.traffic_routing else None
     if istio is None:
@@ -75,7 +75,9 @@ def _hosts(engine: Engine, rollout: Rollout) -> Iterator[str]:
                 hosts.extend(
                     (target.get("destination") or {}).get("host", "") for target in targets
                 )
-        yield from (str(host).partition(".")[0] for host in hosts if host and host != "*")
+        for host in map(str, hosts):
+            if host and host != "*":
+                yield short_host(host, rollout.metadata.namespace) or host
 
 
 def _abort_on(view: View) -> tuple[Matcher, ...] | None:

@@ -56,7 +56,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """What a rollout is known by.
 
     Attributes:
-        services: names of its Services and hosts of its routes (short names).
+        services: names of its Services (short) and hosts of its routes (short where they are Services).
         workloads: its own name and that of its workloadRef.
         replica_sets: ReplicaSet name to pod-template hash.
         abort_on: matchers of the annotation; None when there is none (or it cannot be parsed).
@@ -144,7 +144,8 @@ def _hit(
     """The label that names this rollout, and the pod-template hash it implies ("" for any)."""
     for label in (*SERVICE_LABELS, *rules.extra_labels):
         value = labels.get(label, "")
-        if value and _short_host(value, namespace) in candidate.services:
+        host = value.partition(":")[0]
+        if host and (short_host(host, namespace) or host) in candidate.services:
             return label, ""
     for label in (*WORKLOAD_LABELS, *rules.extra_labels):
         if labels.get(label) in candidate.workloads:
@@ -157,8 +158,9 @@ def _hit(
     return None
 
 
-def _short_host(host: str, namespace: str) -> str:
+def short_host(host: str, namespace: str) -> str:
     """`reviews` for `reviews`, `reviews.shop`, `reviews.shop.svc.cluster.local` (in namespace shop), else ""."""
-    name, _, rest = host.partition(":")[0].partition(".")
-    where = rest.partition(".")[0]
-    return name if not rest or where == namespace else ""
+    name, _, rest = host.partition(".")
+    if not rest or rest == namespace or rest.startswith(f"{namespace}.svc"):
+        return name
+    return ""

@@ -4,7 +4,7 @@ import pytest
 
 from agent.api.meta import Key
 from handlers.alert.matchers import parse_matchers
-from handlers.alert.matching import Candidate, Rules, match
+from handlers.alert.matching import Candidate, Rules, match, short_host
 
 SHOP = Candidate(
     key=Key("shop", "checkout"),
@@ -115,3 +115,19 @@ def test_a_default_namespace_serves_alerts_without_one() -> None:
 )
 def test_pins_to_a_revision(labels: dict[str, str], pinned: str) -> None:
     assert match(labels, ALL, Rules()).pinned_hash == pinned
+
+
+@pytest.mark.parametrize(
+    ("host", "short"),
+    [
+        ("web", "web"),
+        ("web.shop", "web"),
+        ("web.shop.svc", "web"),
+        ("web.shop.svc.cluster.local", "web"),
+        ("web.pay.svc.cluster.local", ""),
+        ("web.shop.example.com", ""),
+        ("web.example.com", ""),
+    ],
+)
+def test_only_a_service_of_the_namespace_has_a_short_name(host: str, short: str) -> None:
+    assert short_host(host, "shop") == short
