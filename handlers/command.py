@@ -8,10 +8,8 @@ import fnmatch
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import msgspec
 import structlog
 
-from agent.api.decode import read
 from agent.api.meta import Key
 from agent.api.times import format_time_ms, parse_time
 from agent.clock import Clock
@@ -19,6 +17,7 @@ from agent.engine.port import Engine, Outcome
 from agent.errors import Refused
 from agent.events.catalogue import COMMANDS, Cause, Command, CommandRequest, command_type
 from agent.events.event import Event
+from agent.events.registry import read_data
 
 log = structlog.get_logger(__name__)
 
@@ -100,10 +99,7 @@ class CommandHandler:
 
 
 def _request(event: Event, command: Command) -> CommandRequest:
-    try:
-        request = read(CommandRequest, msgspec.json.decode(event.data))
-    except msgspec.MsgspecError as error:
-        raise Refused(f"data is not JSON: {error}", field="data") from error
+    request = read_data(CommandRequest, event)
     for field in ("namespace", "name"):
         if not getattr(request, field):
             raise Refused("must name the rollout", field=f"data.{field}")

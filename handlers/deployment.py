@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from agent.api.decode import read
+from agent.api.decode import parse_json
 from agent.api.meta import Key
 from agent.api.names import ALLOW_IMAGES, GROUP
 from agent.api.times import format_time_ms, parse_time
@@ -29,6 +29,7 @@ from agent.events.catalogue import (
     SyncedResource,
 )
 from agent.events.event import Event
+from agent.events.registry import read_data
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class DeploymentHandler:
 
     async def synced(self, event: Event) -> None:
         """Keep the sync as evidence on every rollout of the application and wake it."""
-        sync = _decode(event, DeploymentSynced)
+        sync = read_data(DeploymentSynced, event)
         destination = sync.destination_server or sync.destination_name
         if destination not in self._destinations:
             self._counted("foreign")
@@ -90,7 +91,7 @@ class DeploymentHandler:
 
     async def requested(self, event: Event) -> None:
         """Set new images, where the rollout allows it. Raises Refused with the fix where it does not."""
-        request = _decode(event, DeploymentRequested)
+        request = read_data(DeploymentRequested, event)
         key = Key(request.namespace, request.name)
         view = self._engine.view(key)
         if view is None:
@@ -124,10 +125,7 @@ def translate(body: bytes, headers: Mapping[str, str], now: datetime) -> list[Ev
     notification that is sent again is the same event. Raises Refused with the field.
     """
     del headers
-    try:
-        data: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Refused(f"not JSON: {error}") from error
+    data: Any = parse_json(body)
     app = data.get("app", data) if isinstance(data, dict) else None
     if not isinstance(app, dict) or not isinstance(app.get("metadata"), dict):
         raise Refused('expected an Argo CD Application, or {"app": Application}', field="metadata")
@@ -234,13 +232,6 @@ def _check_allowed(request: DeploymentRequested, view: View) -> None:
                 f"{image!r} matches none of {', '.join(globs)} ({ALLOW_IMAGES})",
                 field=f"data.images.{container}",
             )
-
-
-def _decode(event: Event, cls: type[Any]) -> Any:
-    try:
-        return read(cls, msgspec.json.decode(event.data))
-    except msgspec.MsgspecError as error:
-        raise Refused(f"data is not JSON: {error}", field="data") from error
 
 
 def _mapping(parent: Mapping[str, Any], field: str) -> Mapping[str, Any]:

@@ -6,8 +6,7 @@ The event is never trusted to carry the truth: the rollout is looked at again, t
 
 from typing import Any, Final
 
-import msgspec
-
+from agent.api.decode import parse_json
 from agent.api.meta import Key
 from agent.api.names import GROUP
 from agent.engine.port import Engine
@@ -43,10 +42,7 @@ class KubernetesHandler:
 
 def _subject(event: Event) -> tuple[str, str, str, str]:
     """Kind, namespace, name and, for what a Rollout controls, the name of that Rollout."""
-    try:
-        data: Any = msgspec.json.decode(event.data)
-    except msgspec.MsgspecError as error:
-        raise Refused(f"data is not JSON: {error}", field="data") from error
+    data: Any = parse_json(event.data)
     if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
         raise Refused("expected a Kubernetes object or a reference to one", field="data.kind")
     meta = data.get("metadata")

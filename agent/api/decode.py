@@ -1,4 +1,4 @@
-"""Reading Kubernetes objects into typed structs."""
+"""Reading JSON and Kubernetes objects into typed structs."""
 
 from typing import Any, TypeVar
 
@@ -7,6 +7,16 @@ import msgspec
 from agent.errors import Refused
 
 T = TypeVar("T")
+
+
+def parse_json(text: bytes | str) -> Any:
+    """JSON from outside. Raises Refused for what is none, and for what is nested too deeply to be read."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Refused(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise Refused("not JSON that can be read: it is nested too deeply") from error
 
 
 def read(cls: type[T], obj: Any) -> T:

@@ -48,6 +48,13 @@ class Inbox:
             )
             self._counted("", "bus", "dead-letter")
             await bury(self._bus, record, str(error))
+        except Unavailable:
+            raise
+        except Exception as error:
+            # A bug of ours, or input nobody thought of. Trying again would stop all records behind it.
+            log.exception("event.dead_letter", topic=record.topic, offset=record.offset)
+            self._counted("", "bus", "dead-letter")
+            await bury(self._bus, record, f"internal error: {type(error).__name__}: {error}")
 
     async def dispatch(self, event: Event, door: str) -> None:
         """Hand the event to its handler. An unknown type is counted and done.

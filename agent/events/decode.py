@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from agent.api.decode import parse_json
 from agent.api.times import parse_time
 from agent.bus.port import Record
 from agent.errors import Refused
@@ -98,9 +99,9 @@ def _json(body: bytes) -> Any:
     if len(body) > MAX_EVENT * MAX_BATCH:
         raise Undecodable(f"longer than {MAX_EVENT * MAX_BATCH} bytes")
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Undecodable(f"not JSON: {error}") from error
+        return parse_json(body)
+    except Refused as error:
+        raise Undecodable(error.detail) from error
 
 
 def _batch(body: bytes) -> list[Event]:

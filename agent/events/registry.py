@@ -1,15 +1,17 @@
 """Every event type we know, the struct of its data, and its JSON Schema."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from agent.api.decode import read
+from agent.api.decode import parse_json, read
 from agent.api.meta import Struct
 from agent.errors import Refused
 from agent.events import catalogue
 from agent.events.event import Event
+
+T = TypeVar("T")
 
 INCOMING: Final[Mapping[str, type[Struct]]] = {
     catalogue.ALERT_FIRING: catalogue.Alert,
@@ -32,10 +34,15 @@ def decode_data(event: Event) -> Struct:
         raise Refused(
             f"unknown event type {event.type!r}; see `serinus events types`", field="type"
         )
+    return read_data(kind, event)
+
+
+def read_data(kind: type[T], event: Event) -> T:
+    """The event's data as a struct. Raises Refused: no JSON, or the field that is wrong."""
     try:
-        return read(kind, msgspec.json.decode(event.data))
-    except msgspec.MsgspecError as error:
-        raise Refused(f"not JSON: {error}", field="data") from error
+        return read(kind, parse_json(event.data))
+    except Refused as error:
+        raise Refused(error.detail, field=f"data.{error.field}".rstrip(".")) from error
 
 
 def schema(event_type: str) -> dict[str, Any]:

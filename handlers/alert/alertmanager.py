@@ -2,9 +2,8 @@
 
 from typing import Any, Final
 
-import msgspec
-
-from agent.errors import Unavailable
+from agent.api.decode import parse_json
+from agent.errors import Refused, Unavailable
 from agent.events.catalogue import Alert
 from agent.http import Http
 
@@ -27,7 +26,7 @@ class AlertmanagerSource:
         if answer.status != 200:
             raise Unavailable(f"Alertmanager answered {answer.status}")
         try:
-            items: Any = msgspec.json.decode(answer.body)
+            items: Any = parse_json(answer.body)
             return tuple(
                 Alert(
                     fingerprint=item["fingerprint"],
@@ -38,7 +37,7 @@ class AlertmanagerSource:
                 )
                 for item in items
             )
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        except (Refused, KeyError, TypeError) as error:
             raise Unavailable(f"Alertmanager's answer is not a list of alerts: {error}") from error
 
     async def fired(self, alert: Alert) -> None:

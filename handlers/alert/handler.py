@@ -4,10 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 import structlog
 
-from agent.api.decode import read
 from agent.api.holds import Hold, decode_holds
 from agent.api.meta import Key
 from agent.api.names import HOLDS
@@ -17,6 +15,7 @@ from agent.engine.port import Engine, View
 from agent.errors import Refused, SerinusError, Unavailable
 from agent.events.catalogue import Alert, Cause
 from agent.events.event import Event
+from agent.events.registry import read_data
 from handlers.alert.candidates import candidate, candidates
 from handlers.alert.ledger import Source
 from handlers.alert.matching import Match, Rules, match, namespace_of
@@ -167,11 +166,9 @@ class AlertHandler:
 
 
 def _alert(event: Event) -> Alert:
+    alert = read_data(Alert, event)
     try:
-        alert = read(Alert, msgspec.json.decode(event.data))
         nanoseconds(alert.starts_at)
-    except msgspec.MsgspecError as error:
-        raise Refused(f"data is not JSON: {error}", field="data") from error
     except ValueError as error:
         raise Refused(str(error), field="data.startsAt") from error
     return alert

@@ -61,6 +61,8 @@ def translate(body: bytes, headers: Mapping[str, str], now: datetime) -> list[Ev
         webhook = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Refused(f"not an Alertmanager webhook (version 4): {error}") from error
+    except RecursionError as error:
+        raise Refused("not an Alertmanager webhook: it is nested too deeply") from error
     if len(webhook.alerts) > MAX_ALERTS:
         raise Refused(
             f"{len(webhook.alerts)} alerts in one webhook, at most {MAX_ALERTS}; set max_alerts or group_by",

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.api.decode import parse_json
 from agent.errors import NotFound, Refused, Retry, Unavailable
 
 Post = Callable[[str, bytes], Awaitable[tuple[int, bytes]]]
@@ -80,8 +81,8 @@ class Client:
     async def _request(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
         status, answer = await self._post(self._url + method, msgspec.json.encode(body))
         try:
-            decoded: Any = msgspec.json.decode(answer)
-        except msgspec.MsgspecError:
+            decoded: Any = parse_json(answer)
+        except Refused:
             decoded = {}
         if not isinstance(decoded, dict):
             decoded = {}

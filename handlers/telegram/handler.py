@@ -11,10 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-import msgspec
 import structlog
 
-from agent.api.decode import read
 from agent.api.meta import Key, Object
 from agent.api.names import POD_TEMPLATE_HASH, TELEGRAM_MESSAGE
 from agent.clock import Clock
@@ -22,6 +20,7 @@ from agent.engine.port import Engine, View
 from agent.errors import NotFound, Refused, Retry, SerinusError, Unavailable
 from agent.events.catalogue import RolloutEvent, rollout_event_type
 from agent.events.event import Event
+from agent.events.registry import read_data
 from handlers.telegram.client import Client
 from handlers.telegram.render import alarm, live
 
@@ -67,7 +66,7 @@ class TelegramHandler:
 
     def take(self, event: Event) -> None:
         """Take one of our own events. Raises Refused when it is none."""
-        data = read(RolloutEvent, msgspec.json.decode(event.data))
+        data = read_data(RolloutEvent, event)
         key = Key(data.namespace, data.name)
         if event.type == ALARM:
             if data.cause and data.new:

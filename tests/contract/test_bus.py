@@ -11,7 +11,7 @@ from agent.bus.memory import MemoryBus
 from agent.bus.port import Record
 from agent.bus.topics import INBOX, URGENT, record_of
 from agent.clock import SystemClock
-from agent.errors import Refused, Unavailable
+from agent.errors import Conflict, Forbidden, Refused, Retry, Unavailable
 from agent.events.event import Event
 
 
@@ -113,6 +113,28 @@ async def test_what_cannot_be_used_is_a_dead_letter_with_its_bytes_and_the_reaso
     assert b"not JSON" in (told["dlq-reason"] or b"")
     (second,) = bus.kept[f"{INBOX}.dlq"]
     assert b"no such rollout" in (dict(second.headers)["dlq-reason"] or b"")
+
+
+async def test_a_bug_of_ours_stops_nothing_behind_it(bus: MemoryBus) -> None:
+    async def broken(event: Event) -> None:
+        raise KeyError(event.id)
+
+    await Inbox(bus, {"dev.test": broken}).receive(record_of(an_event("1")))
+    (letter,) = bus.kept[f"{INBOX}.dlq"]
+    assert dict(letter.headers)["dlq-reason"] == b"internal error: KeyError: '1'"
+
+
+@pytest.mark.parametrize(
+    "error", [Forbidden("no role"), Conflict("lost"), Retry("", after_seconds=3)]
+)
+async def test_what_a_person_or_time_can_mend_is_later(bus: MemoryBus, error: Exception) -> None:
+    async def trouble(_event: Event) -> None:
+        raise error
+
+    with pytest.raises(Unavailable) as later:
+        await Inbox(bus, {"dev.test": trouble}).receive(record_of(an_event("1")))
+    assert later.value.retry_after_seconds == (3 if isinstance(error, Retry) else None)
+    assert not bus.kept
 
 
 async def test_an_unknown_type_is_done_and_counted(bus: MemoryBus) -> None:

@@ -194,3 +194,10 @@ def test_the_sdk_reads_what_we_write(event: Event) -> None:
         event.time,
     )
     assert JSONFormat().get_content_type().startswith(STRUCTURED)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 40_000], ids=["lists", "objects"])
+def test_what_is_nested_too_deeply_is_refused(body: bytes) -> None:
+    for media in (STRUCTURED, "application/cloudevents-batch+json"):
+        with pytest.raises(Undecodable, match="nested too deeply"):
+            from_http([("content-type", media)], body)

@@ -89,3 +89,8 @@ def test_refusals_name_the_field(body: bytes, words: str) -> None:
     with pytest.raises(Refused) as refused:
         translate(body, {}, NOW)
     assert words in str(refused.value)
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(Refused, match="nested too deeply"):
+        translate(b'{"x":' + b"[" * 100_000, {}, NOW)

@@ -14,6 +14,7 @@ import msgspec
 from agent.analysis.expression import evaluate_time, judge
 from agent.analysis.providers.port import Asked, Compat, failed
 from agent.api.analysis import Measurement, Metric
+from agent.api.decode import parse_json
 from agent.api.durations import parse_go_duration
 from agent.errors import Refused, Unavailable
 from agent.http import Answer, Http
@@ -109,8 +110,8 @@ def convert(
 ) -> Measurement:
     """The measurement that an answer of the HTTP API comes to."""
     try:
-        body: Any = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        body: Any = parse_json(answer.body)
+    except Refused:
         body = None
     if not isinstance(body, dict) or "status" not in body or answer.status >= 500:
         return failed(_http_error(answer.status))

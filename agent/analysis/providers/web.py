@@ -9,6 +9,7 @@ from agent.analysis.expression import judge
 from agent.analysis.providers.jsonpath import find
 from agent.analysis.providers.port import Asked, Compat, failed
 from agent.api.analysis import Measurement, Metric
+from agent.api.decode import parse_json
 from agent.errors import Refused, Unavailable
 from agent.http import Answer, Http
 
@@ -92,8 +93,8 @@ def convert(
         return failed(f"received non 2xx response code: {answer.status}")
     path = str(((metric.provider or {}).get("web") or {}).get("jsonPath") or "")
     try:
-        value: Any = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        value: Any = parse_json(answer.body)
+    except Refused:
         # Not JSON is plain text, as in Argo; a path into it finds nothing.
         value, shown = answer.body.decode(errors="replace"), answer.body.decode(errors="replace")
         if path and compat == "safe":

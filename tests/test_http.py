@@ -1,0 +1,136 @@
+"""HTTP to the outside, against a server on loopback: bounds, deadlines, and what errors may tell."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from agent.errors import Invalid, Unavailable
+from agent.http import Http, TooLong
+from agent.http_server import serving
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+@asynccontextmanager
+async def answering(answer: Answer) -> AsyncIterator[tuple[Http, str]]:
+    """A client, and the URL of a server that answers so."""
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+    http = Http()
+    async with serving(app, host="127.0.0.1", port=0) as port:
+        try:
+            yield http, f"http://127.0.0.1:{port}"
+        finally:
+            await http.aclose()
+
+
+async def test_an_answer_is_whole_whatever_its_status() -> None:
+    async def answer(request: Request) -> Response:
+        body = await request.body()
+        return Response(body.upper(), status_code=418, headers={"X-Kind": request.method})
+
+    async with answering(answer) as (http, url):
+        got = await http.request("POST", f"{url}/x", body=b"abc")
+        assert (got.status, got.body, got.headers["x-kind"]) == (418, b"ABC", "POST")
+        assert await http.post(f"{url}/x", b"{}") == (418, b"{}")
+
+
+async def test_redirects_are_not_followed() -> None:
+    async def answer(request: Request) -> Response:
+        del request
+        return RedirectResponse("http://127.0.0.1:1/elsewhere")
+
+    async with answering(answer) as (http, url):
+        assert (await http.request("GET", url)).status == 307
+
+
+async def test_a_long_answer_is_not_read_to_its_end() -> None:
+    async def answer(request: Request) -> Response:
+        del request
+        return PlainTextResponse("x" * 100_000)
+
+    async with answering(answer) as (http, url):
+        with pytest.raises(TooLong, match="1000 bytes"):
+            await http.request("GET", url, max_body=1000)
+        assert (await http.request("GET", url)).status == 200
+
+
+async def test_no_answer_ends_at_the_deadline_and_the_client_stays_usable() -> None:
+    release = asyncio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.path_params["path"] == "slow":
+            await release.wait()
+        return PlainTextResponse("ok")
+
+    async with answering(answer) as (http, url):
+        with pytest.raises(Unavailable, match=r"within 0\.05 s"):
+            await http.request("GET", f"{url}/slow", seconds=0.05)
+        assert (await http.request("GET", url)).body == b"ok"
+        release.set()
+
+
+async def test_an_answer_in_drops_ends_at_the_deadline() -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield b"."
+            await asyncio.sleep(0.01)
+
+    async def answer(request: Request) -> Response:
+        del request
+        return StreamingResponse(drops())
+
+    async with answering(answer) as (http, url):
+        with pytest.raises(Unavailable, match="within"):
+            await http.request("GET", url, seconds=0.1)
+
+
+async def test_a_caller_that_is_cancelled_costs_no_connection() -> None:
+    release = asyncio.Event()
+    waiting = asyncio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.path_params["path"] == "slow":
+            waiting.set()
+            await release.wait()
+        return PlainTextResponse("ok")
+
+    async with answering(answer) as (http, url):
+        for _ in range(5):
+            waiting.clear()
+            task = asyncio.create_task(http.request("GET", f"{url}/slow"))
+            await asyncio.wait_for(waiting.wait(), 5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        release.set()
+        assert (await http.request("GET", url)).body == b"ok"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:pw@127.0.0.1:1/bot1:secret/x?token=secret", "http://[", "ftp://x/secret", ""],
+)
+async def test_errors_show_the_host_only(url: str) -> None:
+    http = Http()
+    with pytest.raises(Unavailable) as error:
+        await http.request("GET", url, seconds=2)
+    await http.aclose()
+    assert "secret" not in str(error.value)
+    assert "pw" not in str(error.value)
+
+
+async def test_a_port_in_use_is_named() -> None:
+    async def answer(request: Request) -> Response:
+        del request
+        return PlainTextResponse("ok")
+
+    async with answering(answer) as (_, url):
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(Invalid, match=f"127.0.0.1:{port}"):
+            async with serving(Starlette(), host="127.0.0.1", port=port):
+                pass
