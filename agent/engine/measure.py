@@ -30,6 +30,7 @@ from agent.api.analysis import (
 )
 from agent.api.decode import read, write
 from agent.api.meta import Key, Object, Ref
+from agent.api.names import COMPAT
 from agent.api.times import format_time
 from agent.clock import Clock
 from agent.cluster.port import KINDS, Cluster
@@ -135,7 +136,8 @@ class AnalysisDriver:
             resolved = msgspec.structs.replace(
                 run, spec=msgspec.structs.replace(run.spec, metrics=list(metrics.values()))
             )
-            status = assess(resolved, now, compat=self._compat)
+            compat = self._compat_of(run)
+            status = assess(resolved, now, compat=compat)
         except Refused as error:
             await self._end(key, f"Unable to resolve metric arguments: {error.detail}")
             return None
@@ -155,18 +157,36 @@ class AnalysisDriver:
             return None
         async with asyncio.TaskGroup() as group:
             tasks = {
-                name: group.create_task(self._measure(metrics[name], secrets)) for name in names
+                name: group.create_task(self._measure(metrics[name], secrets, compat))
+                for name in names
             }
         measured = {name: task.result() for name, task in tasks.items()}
         await self._record(key, stored, measured, resolved)
         return 0.0
 
-    async def _measure(self, metric: Metric, secrets: tuple[str, ...]) -> Measurement:
+    def _compat_of(self, run: AnalysisRun) -> Compat:
+        """The annotation of the run, else of the Rollout that owns it, else the setting."""
+        wanted = [run.metadata.annotation(COMPAT)]
+        for owner in run.metadata.owner_references or ():
+            if owner.kind == "Rollout":
+                found = self._objects.get(Ref("Rollout", run.metadata.namespace, owner.name)) or {}
+                annotations = (found.get("metadata") or {}).get("annotations") or {}
+                wanted.append(annotations.get(COMPAT, ""))
+        for value in wanted:
+            if value == "argo":
+                return "argo"
+            if value == "safe":
+                return "safe"
+        return self._compat
+
+    async def _measure(
+        self, metric: Metric, secrets: tuple[str, ...], compat: Compat
+    ) -> Measurement:
         started = self._clock.now()
         name = next(iter(metric.provider or {}), "")
         try:
             provider = provider_of(metric, self._providers)
-            asked = Asked(metric=metric, now=started, compat=self._compat, secrets=secrets)
+            asked = Asked(metric=metric, now=started, compat=compat, secrets=secrets)
             async with self._places, asyncio.timeout(MEASURE_SECONDS):
                 made = await provider.measure(asked)
         except Refused as error:
@@ -199,7 +219,9 @@ class AnalysisDriver:
             status = msgspec.structs.replace(run.status, metric_results=ordered)
             whole = msgspec.structs.replace(run, spec=resolved.spec, status=status)
             try:
-                await self._store(run, assess(whole, self._clock.now(), compat=self._compat))
+                await self._store(
+                    run, assess(whole, self._clock.now(), compat=self._compat_of(run))
+                )
             except Conflict:
                 run = read(AnalysisRun, await self._cluster.get(_RUN, key.namespace, key.name))
                 continue
