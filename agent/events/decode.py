@@ -7,7 +7,7 @@ decides between structured, batched and binary mode; nothing that is missing is 
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -43,7 +43,7 @@ class Undecodable(Refused):
 
 def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> list[Event]:
     """The events of an HTTP request. Raises Undecodable with the reason."""
-    fields = {name.lower(): value for name, value in headers}
+    fields = _once(headers)
     media = _media(fields.get("content-type", ""))
     if media == _BATCH:
         return _batch(body)
@@ -63,14 +63,7 @@ def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> list[Event]:
 
 def from_record(record: Record) -> Event:
     """The event of a Kafka record, structured or binary. Raises Undecodable with the reason."""
-    fields: dict[str, str] = {}
-    for name, value in record.headers:
-        if value is None:
-            continue
-        try:
-            fields[name.lower()] = value.decode()
-        except UnicodeDecodeError as error:
-            raise Undecodable("is not UTF-8", field=f"header {name}") from error
+    fields = _once(_texts(record))
     media = _media(fields.get("content-type", ""))
     body = record.value or b""
     if media == _STRUCTURED:
@@ -79,6 +72,28 @@ def from_record(record: Record) -> Event:
         raise Undecodable(f"content type {media!r} is not supported", field="content-type")
     attributes = {name[3:]: value for name, value in fields.items() if name.startswith("ce_")}
     return _binary(attributes, media, body)
+
+
+def _texts(record: Record) -> Iterator[tuple[str, str]]:
+    """Header names and values; a header that is null counts as absent."""
+    for name, value in record.headers:
+        if value is None:
+            continue
+        try:
+            yield name, value.decode()
+        except UnicodeDecodeError as error:
+            raise Undecodable("is not UTF-8", field=f"header {name}") from error
+
+
+def _once(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by lower-case name. What decides must not depend on which of two a reader takes."""
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower in fields and (lower == "content-type" or lower.startswith(("ce-", "ce_"))):
+            raise Undecodable("is given twice", field=f"header {lower}")
+        fields[lower] = value
+    return fields
 
 
 def _media(content_type: str) -> str:
@@ -123,25 +138,32 @@ def _envelope(item: Any, where: str) -> Event:
     if not isinstance(item, dict):
         raise Undecodable("an event is a JSON object", field=where.rstrip("."))
     item = {name: value for name, value in item.items() if value is not None}
+    for name in _CORE:
+        if not isinstance(item.get(name, ""), str):
+            raise Undecodable("must be a string", field=f"{where}{name}")
     data = b""
     if "data" in item and "data_base64" in item:
         raise Undecodable("an event has data or data_base64, not both", field=f"{where}data")
     if "data_base64" in item:
         data = _base64(item.pop("data_base64"), f"{where}data_base64")
-    media = _media(str(item.get("datacontenttype") or "application/json"))
+    media = _media(item.get("datacontenttype") or "application/json")
     if "data" in item:
         value = item.pop("data")
         is_text = isinstance(value, str) and not (
             media == "application/json" or media.endswith("+json")
         )
         data = value.encode() if is_text else msgspec.json.encode(value)
+    if len(data) > MAX_EVENT:
+        raise Undecodable(f"longer than {MAX_EVENT} bytes", field=f"{where}data")
     attributes = {name: _attribute(value, f"{where}{name}") for name, value in item.items()}
     return _event(attributes, media if data else "", data, where)
 
 
 def _base64(value: Any, field: str) -> bytes:
+    if not isinstance(value, str):
+        raise Undecodable("must be a string of base64", field=field)
     try:
-        return base64.b64decode(str(value), validate=True)
+        return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Undecodable(f"not base64: {error}", field=field) from error
 
@@ -185,6 +207,8 @@ def _event(attributes: Mapping[str, str], media: str, data: bytes, where: str) -
             raise Undecodable(
                 "attribute names are lower-case letters and digits", field=f"{where}{name}"
             )
+        if name == "data":
+            raise Undecodable("is no name of an attribute", field=f"{where}data")
         if _CONTROL.search(value):
             raise Undecodable("must not have control characters", field=f"{where}{name}")
     time = attributes.get("time", "")
