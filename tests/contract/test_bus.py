@@ -1,18 +1,23 @@
 """One contract for every bus."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
 from agent.bus.inbox import Inbox
-from agent.bus.memory import MemoryBus
-from agent.bus.port import Record
+from agent.bus.memory import KEPT, PARTITIONS, MemoryBus
+from agent.bus.partition import partition_of
+from agent.bus.port import Receive, Record
 from agent.bus.topics import INBOX, URGENT, record_of
 from agent.clock import SystemClock
 from agent.errors import Conflict, Forbidden, Refused, Retry, Unavailable
 from agent.events.event import Event
+
+pytestmark = pytest.mark.looptime(start=0)
 
 
 def an_event(id_: str, type_: str = "dev.test") -> Event:
@@ -25,23 +30,20 @@ def an_event(id_: str, type_: str = "dev.test") -> Event:
     )
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 class Receiver:
-    """Takes records; fails as often as it is told to."""
+    """Takes records; fails as often as it is told to, and remembers when it was asked."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, *, after: float | None = None) -> None:
         self.failures = failures
+        self.after = after
         self.taken: list[bytes] = []
+        self.asked: list[float] = []
 
     async def __call__(self, record: Record) -> None:
+        self.asked.append(asyncio.get_running_loop().time())
         if self.failures:
             self.failures -= 1
-            raise Unavailable("later", retry_after_seconds=0.01)
+            raise Unavailable("later", retry_after_seconds=self.after)
         self.taken.append(record.value or b"")
 
 
@@ -50,39 +52,153 @@ def bus() -> MemoryBus:
     return MemoryBus(SystemClock())
 
 
-async def test_records_of_a_key_arrive_in_order(bus: MemoryBus) -> None:
-    receiver = Receiver()
-    task = asyncio.create_task(bus.consume([INBOX], receiver))
-    await asyncio.sleep(0)
-    for index in range(50):
-        await bus.publish(Record(topic=INBOX, key=b"k", value=str(index).encode()))
-    await _until(lambda: len(receiver.taken) == 50)
-    assert receiver.taken == [str(index).encode() for index in range(50)]
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+@asynccontextmanager
+async def consuming(bus: MemoryBus, receive: Receive, *topics: str) -> AsyncIterator[None]:
+    """A consumer for the time of the block; it is gone afterwards."""
+    bus.declare(topics or (INBOX,))
+    task = asyncio.create_task(bus.consume(topics or (INBOX,), receive))
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_record_comes_again_until_it_is_taken_and_counts_then(bus: MemoryBus) -> None:
-    receiver = Receiver(failures=3)
+def a_record(value: int | str, key: bytes = b"k", topic: str = INBOX) -> Record:
+    return Record(topic=topic, key=key, value=str(value).encode(), headers=(("h", None),))
+
+
+def keys_of_different_partitions() -> tuple[bytes, bytes]:
+    other = next(
+        key
+        for key in (str(n).encode() for n in range(100))
+        if partition_of(key, PARTITIONS) != partition_of(b"k", PARTITIONS)
+    )
+    return b"k", other
+
+
+async def test_records_of_a_key_arrive_in_order_one_at_a_time(bus: MemoryBus) -> None:
+    taken: list[int] = []
+    running = 0
+
+    async def receive(record: Record) -> None:
+        nonlocal running
+        running += 1
+        assert running == 1
+        await asyncio.sleep(0.01)
+        running -= 1
+        taken.append(int(record.value or b""))
+
+    async with consuming(bus, receive):
+        for number in range(50):
+            await bus.publish(a_record(number))
+        await asyncio.sleep(1)
+    assert taken == list(range(50))
+
+
+async def test_a_record_arrives_as_it_was_published(bus: MemoryBus) -> None:
+    got: list[Record] = []
+
+    async def receive(record: Record) -> None:
+        got.append(record)
+
+    async with consuming(bus, receive):
+        await bus.publish(a_record("a"))
+        await bus.publish(Record(topic=INBOX))
+        await asyncio.sleep(1)
+    keyed = next(record for record in got if record.key)
+    assert (keyed.value, keyed.headers, keyed.offset) == (b"a", (("h", None),), 0)
+    assert (Record(topic=INBOX, partition=0, offset=0) in got) is (keyed.partition != 0)
+
+
+@pytest.mark.parametrize(
+    ("after", "asked"),
+    [(None, [0, 0.1, 0.3, 0.7, 1.5]), (2.0, [0, 2, 4, 6, 8])],
+    ids=["backs off", "as long as the receiver asks"],
+)
+async def test_a_record_comes_again_until_it_is_taken(
+    bus: MemoryBus, after: float | None, asked: list[float]
+) -> None:
+    receiver = Receiver(failures=4, after=after)
     bus.declare([INBOX])
-    await bus.publish(Record(topic=INBOX, key=b"k", value=b"a"))
-    await bus.publish(Record(topic=INBOX, key=b"k", value=b"b"))
-    assert bus.committed == {}
-    task = asyncio.create_task(bus.consume([INBOX], receiver))
-    await _until(lambda: len(receiver.taken) == 2)
-    await _until(lambda: list(bus.committed.values()) == [2])
+    await bus.publish(a_record("a"))
+    await bus.publish(a_record("b"))
+    async with consuming(bus, receiver):
+        await asyncio.sleep(asked[-1] - 0.01)
+        assert bus.committed == {}
+        await asyncio.sleep(1)
+    assert receiver.asked[:5] == pytest.approx(asked)
     assert receiver.taken == [b"a", b"b"]
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    assert list(bus.committed.values()) == [2]
 
 
-async def test_a_full_topic_says_so() -> None:
+async def test_the_wait_between_two_tries_is_bounded_and_starts_over(bus: MemoryBus) -> None:
+    receiver = Receiver(failures=12)
+    bus.declare([INBOX])
+    await bus.publish(a_record("a"))
+    async with consuming(bus, receiver):
+        await asyncio.sleep(100)
+        pauses = [b - a for a, b in pairwise(receiver.asked)]
+        assert max(pauses) == pytest.approx(5)
+        receiver.failures = 1
+        await bus.publish(a_record("b"))
+        await asyncio.sleep(1)
+    assert receiver.asked[-1] - receiver.asked[-2] == pytest.approx(0.1)
+
+
+async def test_one_key_s_trouble_holds_up_no_other(bus: MemoryBus) -> None:
+    stuck, free = keys_of_different_partitions()
+    taken: list[bytes] = []
+
+    async def receive(record: Record) -> None:
+        if record.key == stuck:
+            raise Unavailable("later")
+        taken.append(record.value or b"")
+
+    async with consuming(bus, receive, INBOX, URGENT):
+        await bus.publish(a_record(1, stuck))
+        await bus.publish(a_record(2, free))
+        await bus.publish(a_record(3, free, URGENT))
+        await asyncio.sleep(1)
+    assert sorted(taken) == [b"2", b"3"]
+    assert (INBOX, partition_of(stuck, PARTITIONS)) not in bus.committed
+
+
+async def test_what_a_consumer_died_on_comes_to_the_next_one(bus: MemoryBus) -> None:
+    async def die(record: Record) -> None:
+        await asyncio.Event().wait()
+
+    async with consuming(bus, die):
+        await bus.publish(a_record("a"))
+        await bus.publish(a_record("b"))
+        await asyncio.sleep(1)
+    assert bus.committed == {}
+    receiver = Receiver()
+    async with consuming(bus, receiver):
+        await asyncio.sleep(1)
+    assert receiver.taken == [b"a", b"b"]
+
+
+async def test_a_full_topic_says_so_and_takes_again_when_it_has_room() -> None:
     bus = MemoryBus(SystemClock(), capacity=2)
     bus.declare([INBOX])
-    for _ in range(2):
-        await bus.publish(Record(topic=INBOX, key=b"k", value=b"x"))
-    with pytest.raises(Unavailable):
-        await bus.publish(Record(topic=INBOX, key=b"k", value=b"x"))
+    for number in range(2):
+        await bus.publish(a_record(number))
+    with pytest.raises(Unavailable, match=r"serinus\.inbox is full"):
+        await bus.publish(a_record(2))
+    receiver = Receiver()
+    async with consuming(bus, receiver):
+        await asyncio.sleep(1)
+        await bus.publish(a_record(3))
+        await asyncio.sleep(1)
+    assert receiver.taken == [b"0", b"1", b"3"]
+
+
+async def test_a_topic_nobody_consumes_never_fills(bus: MemoryBus) -> None:
+    for number in range(KEPT + 1):
+        await bus.publish(a_record(number, topic="serinus.rollouts"))
+    assert [record.offset for record in bus.kept["serinus.rollouts"]][:: KEPT - 1] == [1, KEPT]
 
 
 async def test_what_cannot_be_used_is_a_dead_letter_with_its_bytes_and_the_reason(
