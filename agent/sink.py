@@ -9,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -147,7 +148,7 @@ class Sink:
         except (Unavailable, TimeoutError) as error:
             log.warning("sink.later", door=door, reason=str(error) or "took too long")
             asked = error.retry_after_seconds if isinstance(error, Unavailable) else None
-            after = max(RETRY_AFTER_SECONDS, int(asked or 0))
+            after = max(RETRY_AFTER_SECONDS, math.ceil(asked or 0))
             return _refusal(503, "try again later", {"Retry-After": str(after)})
         return Response(status_code=202)
 
