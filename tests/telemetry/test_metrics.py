@@ -1,0 +1,99 @@
+"""Metrics: every name once, in Prometheus' manner, and nothing that grows without bound."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.telemetry.metrics import Metrics
+from tests.engine.shop import shop
+from tests.simulation.virtual import run
+
+SOURCE = Path(__file__).parent.parent.parent
+
+
+def exposed(metrics: Metrics) -> dict[str, list[tuple[str, dict[str, str], float]]]:
+    """Samples by family."""
+    body, content_type = metrics.expose()
+    assert content_type.startswith("text/plain")
+    return {
+        family.name: [(sample.name, sample.labels, sample.value) for sample in family.samples]
+        for family in text_string_to_metric_families(body.decode())
+    }
+
+
+def test_every_metric_has_its_own_name_and_its_help() -> None:
+    body, _ = Metrics().expose()
+    named = re.findall(r"^# TYPE (\S+) ", body.decode(), re.MULTILINE)
+    helped = re.findall(r"^# HELP (\S+) (\S.*)$", body.decode(), re.MULTILINE)
+    assert [name for name, count in Counter(named).items() if count > 1] == []
+    assert [name for name, _ in helped] == named
+    assert all(re.fullmatch(r"serinus_[a-z_]+", name) for name in named)
+
+
+def test_metrics_are_named_in_one_place_only() -> None:
+    """Metrics that others make elsewhere would be in no registry of ours, or in two."""
+    makers = {"Counter", "Gauge", "Histogram", "Summary", "GaugeMetricFamily"}
+    found = set()
+    for path in [*SOURCE.glob("agent/**/*.py"), *SOURCE.glob("handlers/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and (node.module or "").startswith("prometheus_")
+                and makers & {name.name for name in node.names}
+            ):
+                found.add(path.relative_to(SOURCE).as_posix())
+    assert found == {"agent/telemetry/metrics.py"}
+
+
+def test_two_agents_in_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.alerts.labels("aborted").inc()
+    assert exposed(one)["serinus_alerts"][0][2] == 1
+    assert exposed(other)["serinus_alerts"] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "family", "labels"),
+    [
+        (lambda m: m.wrote("VirtualService", "patch", "ok", 0.01), "serinus_writes",
+         {"kind": "VirtualService", "verb": "patch", "result": "ok"}),
+        (lambda m: m.passed("done"), "serinus_passes", {"result": "done"}),
+        (lambda m: m.announced("aborted", "ok"), "serinus_announcements",
+         {"transition": "aborted", "result": "ok"}),
+        (lambda m: m.recorded("ok"), "serinus_kubernetes_events", {"result": "ok"}),
+        (lambda m: m.waited(0.2), "serinus_wake_wait_seconds", None),
+        (lambda m: m.aborted(0.2), "serinus_abort_seconds", None),
+    ],
+    ids=["writes", "passes", "announcements", "events", "waits", "aborts"],
+)  # fmt: skip
+def test_what_the_engine_reports_is_counted(
+    count: Callable[[Metrics], None], family: str, labels: dict[str, str] | None
+) -> None:
+    metrics = Metrics()
+    count(metrics)
+    samples = exposed(metrics)[family]
+    if labels is None:
+        assert (f"{family}_count", {}, 1.0) in samples
+    else:
+        assert (f"{family}_total", labels, 1.0) in samples
+
+
+def test_a_rollout_is_shown_as_long_as_it_lives() -> None:
+    async def main() -> None:
+        metrics = Metrics()
+        async with shop() as world:
+            metrics.observe_rollouts(world.engine)
+            where = {"namespace": "shop", "name": "web"}
+            assert exposed(metrics)["serinus_rollout_weight"] == [
+                ("serinus_rollout_weight", where, 20.0)
+            ]
+            assert exposed(metrics)["serinus_rollout_exposed"] == [
+                ("serinus_rollout_exposed", where, 1.0)
+            ]
+
+    run(main())
