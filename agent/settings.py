@@ -5,6 +5,7 @@ comma-separated. Secrets are never values: they are read from files or named env
 """
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from urllib.parse import urlsplit
 
 import msgspec
 
 from agent.errors import Refused
 
 PREFIX: Final = "SERINUS_"
+DOORS: Final = ("cloudevents", "alertmanager", "argocd", "metrics")
 Doc = msgspec.Meta
 
 
@@ -180,9 +183,12 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
     try:
         settings = msgspec.convert(raw, Settings)
     except msgspec.ValidationError as error:
-        detail, _, where = str(error).partition(" - at `$")
+        detail, _, where = str(error).partition(" - at `")
+        if where.startswith("key` in `"):
+            detail, where = "names of fields are text", where.removeprefix("key` in `")
         raise Refused(
-            f"{detail} (see `serinus settings explain`)", field=where.strip("`.")
+            f"{detail} (see `serinus settings explain`)",
+            field=where.strip("`").removeprefix("$").strip(".") or "--config",
         ) from error
     _check(settings)
     return settings
@@ -201,6 +207,8 @@ def secret(
             value = Path(file).read_text().strip()
         except OSError as error:
             raise Refused(f"cannot read {file}: {error.strerror or error}", field=field) from error
+        except UnicodeDecodeError as error:
+            raise Refused(f"{file} is no text", field=field) from error
     elif env:
         value = environment.get(env, "").strip()
     else:
@@ -272,8 +280,10 @@ def _file(path: Path | None) -> dict[str, Any]:
 
 
 def _overlaid(raw: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    # A section whose fields are all commented out is null in YAML.
     result = {
-        name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()
+        name: dict(value or {}) if isinstance(value, dict | None) else value
+        for name, value in raw.items()
     }
     for variable, text in environment.items():
         if not variable.startswith(PREFIX) or "__" not in variable:
@@ -283,7 +293,9 @@ def _overlaid(raw: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
         known = {} if kind is None else get_type_hints(kind)
         if field not in known:
             raise Refused("is no setting (see `serinus settings explain`)", field=variable)
-        result.setdefault(section, {})[field] = _parsed(text, known[field], variable)
+        if not isinstance(result.setdefault(section, {}), dict):
+            raise Refused("must be a mapping of fields", field=section)
+        result[section][field] = _parsed(text, known[field], variable)
     return result
 
 
@@ -310,16 +322,35 @@ def _check(settings: Settings) -> None:
     for index, token in enumerate(sink.tokens):
         if bool(token.file) == bool(token.env):
             raise Refused("set exactly one of file and env", field=f"sink.tokens[{index}]")
+        for door in token.doors:
+            if door not in ("*", *DOORS):
+                raise Refused(
+                    f"{door!r} is no door; there are {', '.join(DOORS)}, and * for all",
+                    field=f"sink.tokens[{index}].doors",
+                )
     telegram = settings.telegram
     if telegram.chat_id and bool(telegram.token_file) == bool(telegram.token_env):
         raise Refused("set exactly one of token_file and token_env", field="telegram")
     for field, url in (
         ("alerts.alertmanager", settings.alerts.alertmanager),
         ("outlet.url", settings.outlet.url),
+        ("prometheus.address", settings.prometheus.address),
         ("telegram.base_url", telegram.base_url),
     ):
-        if url and not url.startswith(("http://", "https://")):
+        if url and not _is_url(url):
             raise Refused(f"{url!r} is no http(s) URL", field=field)
+    for section, values in msgspec.to_builtins(settings).items():
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise Refused("must be a finite number of seconds", field=f"{section}.{name}")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from agent import app
+from agent import settings as settings_module
 from agent.errors import Refused
 from agent.settings import Settings, load, secret
 
@@ -64,6 +67,18 @@ def test_an_empty_file_is_no_settings(tmp_path: Path) -> None:
         ("sink: {tokens: [{name: a, file: f, env: E}]}", ("sink.tokens[0]", "exactly one")),
         ("telegram: {chat_id: '1'}", ("telegram", "token_file")),
         ("outlet: {url: ftp://x}", ("outlet.url", "http")),
+        ("outlet: {url: 'http://'}", ("outlet.url", "http")),
+        ("alerts: {alertmanager: 'http://a:x'}", ("alerts.alertmanager", "http")),
+        ("prometheus: {address: 'prometheus:9090'}", ("prometheus.address", "http")),
+        ("engine: {drain_seconds: .inf}", ("engine.drain_seconds", "finite")),
+        ("engine: {drain_seconds: .nan}", ("engine.drain_seconds", ">= 0")),
+        ("sink: {tokens: [{name: a, env: A, doors: [argo]}]}", ("sink.tokens[0].doors", "argocd")),
+        ("sink: {tokens: [{name: a, token: hunter2}]}", ("sink.tokens[0]", "`token`")),
+        ("sink: 5", ("sink", "object")),
+        ("sink: {1: 2}", ("sink", "names of fields are text")),
+        ("1: 2", ("--config", "names of fields are text")),
+        ("a: 1\n---\nb: 2", ("not YAML", "single document")),
+        ("a: !!python/object:os.system x", ("not YAML",)),
     ],
 )
 def test_a_mistake_names_the_field(text: str, words: tuple[str, ...], tmp_path: Path) -> None:
@@ -87,6 +102,46 @@ def test_a_mistake_in_the_environment_names_the_variable(
     said = refusal("", tmp_path, {variable: value})
     assert variable in said
     assert words in said
+
+
+def test_a_section_that_is_no_mapping_is_named_whatever_the_environment_says(
+    tmp_path: Path,
+) -> None:
+    said = refusal("sink: 5", tmp_path, {"SERINUS_SINK__PORT": "1"})
+    assert said == "sink: must be a mapping of fields"
+
+
+def test_a_section_whose_fields_are_commented_out_is_an_empty_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "sink:\n#  port: 1\nlog:\n")
+    assert load(path, {}) == Settings()
+    assert load(path, {"SERINUS_SINK__PORT": "1"}).sink.port == 1
+
+
+def test_every_door_is_known_by_its_name() -> None:
+    assert {door.name for door in app.DOORS} < set(settings_module.DOORS)
+
+
+def test_a_secret_is_in_no_text_about_settings(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("hunter2")
+    said = refusal("sink: {tokens: [{name: a, token: hunter2}]}", tmp_path)
+    assert "hunter2" not in said
+    text = f"sink: {{tokens: [{{name: a, file: {path}}}, {{name: b, env: TOKEN}}]}}"
+    settings = load(written(tmp_path, text), {"TOKEN": "hunter2"})
+    assert "hunter2" not in repr(settings)
+    assert secret(file=settings.sink.tokens[0].file, field="f") == "hunter2"
+    path.write_bytes(b"\xff")
+    with pytest.raises(Refused, match="no text"):
+        secret(file=str(path), field="f")
+
+
+def test_every_field_can_come_from_the_environment_or_says_that_it_cannot() -> None:
+    for section in Settings.__struct_fields__:
+        for name, value in msgspec.to_builtins(getattr(Settings(), section)).items():
+            variable = f"SERINUS_{section.upper()}__{name.upper()}"
+            text = ",".join(value) if isinstance(value, list | tuple) else str(value).lower()
+            if (section, name) != ("sink", "tokens"):
+                assert load(None, {variable: text}) == Settings(), variable
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
