@@ -1,6 +1,8 @@
 """HTTP to the outside, against a server on loopback: bounds, deadlines, and what errors may tell."""
 
 import asyncio
+import gzip
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -109,6 +111,71 @@ async def test_a_caller_that_is_cancelled_costs_no_connection() -> None:
             await asyncio.gather(task, return_exceptions=True)
         release.set()
         assert (await http.request("GET", url)).body == b"ok"
+
+
+async def test_after_much_cancelling_plain_requests_still_work() -> None:
+    """httpx loses slots of its pool for good when requests are cancelled; ours must not be."""
+    rng = random.Random(3)
+
+    async def answer(request: Request) -> Response:
+        await asyncio.sleep(rng.uniform(0, 0.01))
+        closes = {"connection": "close"} if rng.random() < 0.5 else {}
+        return PlainTextResponse("ok", headers=closes)
+
+    async def impatient(http: Http, url: str) -> int:
+        given_up = 0
+        for _ in range(12):
+            try:
+                async with asyncio.timeout(rng.uniform(0, 0.012)):
+                    await http.request("GET", url, seconds=rng.choice([0.002, 5]))
+            except (TimeoutError, Unavailable):
+                given_up += 1
+        return given_up
+
+    async with answering(answer) as (http, url):
+        given_up = await asyncio.gather(*(impatient(http, url) for _ in range(30)))
+        assert sum(given_up) > 30
+        for _ in range(3):
+            assert (await http.request("GET", url)).body == b"ok"
+        many = await asyncio.gather(*(http.request("GET", url) for _ in range(100)))
+        assert {got.status for got in many} == {200}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"", "disconnected"),
+        (b"SSH-2.0-server\r\n", "127.0.0.1"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "127.0.0.1"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", "127.0.0.1"),
+    ],
+    ids=["nothing", "another protocol", "half a body", "no gzip"],
+)  # fmt: skip
+async def test_what_is_no_whole_answer_is_no_answer(said: bytes, words: str) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    http = Http()
+    async with server:
+        with pytest.raises(Unavailable, match=words):
+            await http.request("GET", f"http://127.0.0.1:{port}/", seconds=5)
+        await http.aclose()
+
+
+async def test_a_small_answer_that_unpacks_to_a_long_one_is_not_kept() -> None:
+    packed = gzip.compress(b"0" * 5_000_000)
+
+    async def answer(request: Request) -> Response:
+        return Response(packed, headers={"content-encoding": "gzip"})
+
+    async with answering(answer) as (http, url):
+        with pytest.raises(TooLong):
+            await http.request("GET", url)
 
 
 @pytest.mark.parametrize(
