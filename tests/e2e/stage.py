@@ -114,10 +114,13 @@ class Stage:
         async def there() -> bool:
             rollout = await self.rollout()
             status = rollout.get("status") or {}
+            # What the route shows is announced with the status that records it.
+            weights = (status.get("canary") or {}).get("weights") or {}
             return (
                 status.get("observedGeneration") == str(rollout["metadata"]["generation"])
                 and status.get("phase") == "Healthy"
                 and status.get("stableRS") == status.get("currentPodHash")
+                and not (weights.get("canary") or {}).get("weight")
                 and await self.weight() == 0
             )
 
