@@ -92,6 +92,8 @@ class DeploymentHandler:
     async def requested(self, event: Event) -> None:
         """Set new images, where the rollout allows it. Raises Refused with the fix where it does not."""
         request = read_data(DeploymentRequested, event)
+        if not request.images:
+            raise Refused("must name at least one container", field="data.images")
         key = Key(request.namespace, request.name)
         view = self._engine.view(key)
         if view is None:
