@@ -16,6 +16,8 @@ Post = Callable[[str, bytes], Awaitable[tuple[int, bytes]]]
 """POST a JSON body to a URL: status and body. Raises Unavailable when there was no answer in time."""
 
 MAX_RETRY_AFTER: Final = 300.0
+MAX_FORMS: Final = 3
+"""As it is, as plain text, and to the chat's new id."""
 
 
 class Client:
@@ -54,29 +56,30 @@ class Client:
         if self._thread_id:
             body["message_thread_id"] = self._thread_id
         result = await self._call("sendMessage", text, body)
-        return int(result.get("message_id", 0))
+        message_id = result.get("message_id")
+        return message_id if isinstance(message_id, int) else 0
 
     async def edit(self, message_id: int, text: str) -> None:
         """Replace a message's text. Raises NotFound when the message is gone; else as `send`."""
         await self._call("editMessageText", text, {"message_id": message_id})
 
     async def _call(self, method: str, text: str, body: dict[str, Any]) -> dict[str, Any]:
-        full = {
+        full: dict[str, Any] = {
             "chat_id": self._chat_id,
             "text": text,
             "parse_mode": "HTML",
             "link_preview_options": {"is_disabled": True},
             **body,
         }
-        try:
-            return await self._request(method, full)
-        except _CannotParse:
-            # Our own escaping failed; the words matter more than the bold.
-            plain = {name: value for name, value in full.items() if name != "parse_mode"}
-            return await self._request(method, plain)
-        except _Migrated as moved:
-            self._chat_id = moved.chat_id
-            return await self._request(method, {**full, "chat_id": moved.chat_id})
+        for _ in range(MAX_FORMS):
+            try:
+                return await self._request(method, full)
+            except _CannotParse:
+                # Our own escaping failed; the words matter more than the bold.
+                full.pop("parse_mode", None)
+            except _Migrated as moved:
+                self._chat_id = full["chat_id"] = moved.chat_id
+        raise Refused("Telegram takes the message in no form", field="telegram")
 
     async def _request(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
         status, answer = await self._post(self._url + method, msgspec.json.encode(body))
@@ -96,9 +99,10 @@ class Client:
         found = answer.get("parameters")
         parameters: dict[str, Any] = found if isinstance(found, dict) else {}
         if status == 429:
+            asked = parameters.get("retry_after")
+            wait = asked if isinstance(asked, int | float) and asked > 0 else 1.0
             raise Retry(
-                f"Telegram asks to wait: {description}",
-                after_seconds=min(MAX_RETRY_AFTER, float(parameters.get("retry_after", 1))),
+                f"Telegram asks to wait: {description}", after_seconds=min(MAX_RETRY_AFTER, wait)
             )
         lowered = description.lower()
         if status == 400:

@@ -126,6 +126,10 @@ class TelegramHandler:
             # Neither token nor chat will mend by itself: say it once an alarm, go on with the rest.
             outcome = "refused"
             log.error("telegram.alarm_refused", rollout=rollout, error=str(error))
+        except Exception:
+            # A bug of ours about one message must stop neither the chat nor the agent.
+            outcome = "failed"
+            log.exception("telegram.alarm_failed", rollout=rollout)
         self._counted("alarm", outcome)
         # More than MAX_ALARMS may have come meanwhile and pushed this one out.
         if self._alarms and self._alarms[0] is data:
@@ -155,6 +159,9 @@ class TelegramHandler:
             # Another chat, token or role is needed: the next event of this rollout tries again.
             self._counted("live", "refused")
             log.error("telegram.refused", rollout=str(key), error=str(error))
+        except Exception:
+            self._counted("live", "failed")
+            log.exception("telegram.failed", rollout=str(key))
 
     async def _show(self, view: View) -> None:
         run = (view.key, view.current_hash)

@@ -91,6 +91,50 @@ async def test_trouble(answer: tuple[int, Any], error: type[SerinusError]) -> No
         assert raised.value.after_seconds == 3
 
 
+ENTITIES = bad(400, "Bad Request: can't parse entities: unexpected end tag")
+MOVED = bad(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-200)
+
+
+@pytest.mark.parametrize("troubles", [(ENTITIES, MOVED), (MOVED, ENTITIES)], ids=["tags", "chat"])
+async def test_two_troubles_of_one_message_are_both_mended(
+    troubles: tuple[tuple[int, Any], ...],
+) -> None:
+    api = Api(*troubles, ok(9))
+    assert await api.client().send("<b>") == 9
+    last = api.calls[-1][1]
+    assert ("parse_mode" in last, last["chat_id"]) == (False, "-200")
+
+
+@pytest.mark.parametrize("trouble", [ENTITIES, MOVED], ids=["tags", "chat"])
+async def test_a_message_that_is_taken_in_no_form_is_refused(trouble: tuple[int, Any]) -> None:
+    with pytest.raises(Refused):
+        await Api(*[trouble] * 3).client().send("<b>")
+
+
+@pytest.mark.parametrize("asked", ["soon", None, -5, [], 0], ids=repr)
+async def test_a_wait_that_is_no_number_is_a_short_one(asked: Any) -> None:
+    with pytest.raises(Retry) as later:
+        await Api(bad(429, "Too Many Requests", retry_after=asked)).client().send("x")
+    assert later.value.after_seconds == 1
+
+
+async def test_a_wait_is_bounded() -> None:
+    with pytest.raises(Retry) as later:
+        await Api(bad(429, "Too Many Requests", retry_after=10**9)).client().send("x")
+    assert later.value.after_seconds == 300
+
+
+@pytest.mark.parametrize("result", [True, [], {}, {"message_id": "x"}], ids=repr)
+async def test_an_answer_without_an_id_is_a_message_without_one(result: Any) -> None:
+    assert await Api((200, {"ok": True, "result": result})).client().send("x") == 0
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"null", b'{"ok": 1}', b'{"ok": false}', b""], ids=repr)
+async def test_an_answer_that_is_no_bot_api_s_is_later(answer: bytes) -> None:
+    with pytest.raises(Unavailable):
+        await Api((200, answer)).client().send("x")
+
+
 async def test_the_token_is_not_shown_even_when_the_server_echoes_it() -> None:
     with pytest.raises(Refused) as refused:
         await Api(bad(404, f"Not Found: /bot{TOKEN}/sendMessage")).client().send("x")

@@ -216,6 +216,46 @@ def test_alarms_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main())
 
 
+def test_a_bug_about_one_message_stops_neither_the_chat_nor_the_agent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any) -> str:
+        raise KeyError("x")
+
+    async def main() -> None:
+        chat, counts = Chat(), Counts()
+        async with shop() as world, telling(world, chat, counts) as handler:
+            event = await _aborted(world)
+            with monkeypatch.context() as patched:
+                patched.setattr(module, "alarm", broken)
+                patched.setattr(module, "live", broken)
+                handler.take(event)
+                await world.clock.sleep(10)
+            assert {("alarm", "failed"), ("live", "failed")} <= set(counts.seen)
+            handler.take(event)
+            assert await handler.drain(10) == 0
+            assert len(chat.alarms()) == 1
+
+    run(main())
+
+
+def test_one_burst_of_news_is_one_edit() -> None:
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world, telling(world, chat) as handler:
+            await world.until(lambda: len(chat.texts) == 1, within=5, what="the live message")
+            await world.clock.sleep(10)
+            before = len(chat.calls)
+            event = await _aborted(world)
+            for _ in range(20):
+                handler.look_again(KEY)
+            handler.take(msgspec.structs.replace(event, type="dev.serinus.rollout.step.v1"))
+            await world.clock.sleep(30)
+            assert chat.calls[before:] == ["editMessageText"]
+
+    run(main())
+
+
 def test_what_is_no_event_of_ours_is_refused() -> None:
     async def main() -> None:
         async with shop() as world, telling(world, Chat()) as handler:
