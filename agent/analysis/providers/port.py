@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from agent.api.analysis import Measurement, Metric
+from agent.api.meta import Struct
 
 Compat = Literal["safe", "argo"]
 
@@ -21,6 +22,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
     compat: Compat = "safe"
     secrets: tuple[str, ...] = ()
+
+
+class Header(Struct):
+    """A header of a request, as both providers configure it."""
+
+    key: str = ""
+    value: str = ""
 
 
 class Provider(Protocol):

@@ -12,10 +12,11 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from agent.analysis.expression import evaluate_time, judge
-from agent.analysis.providers.port import Asked, Compat, failed
+from agent.analysis.providers.port import Asked, Compat, Header, failed
 from agent.api.analysis import Measurement, Metric
-from agent.api.decode import parse_json
+from agent.api.decode import parse_json, read
 from agent.api.durations import parse_go_duration
+from agent.api.meta import Struct
 from agent.errors import Refused, Unavailable
 from agent.http import Answer, Http
 
@@ -32,6 +33,33 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     seconds: float
     verify: bool
+
+
+class BasicAuth(Struct):
+    username: str = ""
+    password: str = ""
+
+
+class Authentication(Struct):
+    basic_auth: BasicAuth | None = None
+
+
+class RangeQuery(Struct):
+    start: str = ""
+    end: str = ""
+    step: str = ""
+
+
+class Shape(Struct):
+    """The kinds of the settings; a cluster without Argo's CRDs takes anything."""
+
+    address: str = ""
+    query: str = ""
+    timeout: int = 0
+    insecure: bool = False
+    headers: tuple[Header, ...] = ()
+    authentication: Authentication | None = None
+    range_query: RangeQuery | None = None
 
 
 class Prometheus:
@@ -88,9 +116,7 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
             "step": _seconds(_step(span)),
         }
     form["timeout"] = f"{seconds:g}s"
-    headers = {
-        str(h.get("key", "")): str(h.get("value", "")) for h in settings.get("headers") or ()
-    }
+    headers = {header.key: header.value for header in read(Shape, settings).headers}
     basic = (settings.get("authentication") or {}).get("basicAuth")
     if basic:
         pair = f"{basic['username']}:{basic['password']}".encode()
@@ -124,7 +150,9 @@ def convert(
         return failed(f"the answer is not one of Prometheus' query API: {error}")
     metadata = None
     if body.get("warnings"):
-        metadata = {"warnings": ",".join(msgspec.json.encode(w).decode() for w in body["warnings"])}
+        said = body["warnings"]
+        warnings = said if isinstance(said, list) else [said]
+        metadata = {"warnings": ",".join(msgspec.json.encode(w).decode() for w in warnings)}
     phase, message = judge(
         value,
         success=metric.success_condition,
@@ -177,6 +205,7 @@ def _http_error(status: int) -> str:
 
 def _settings(metric: Metric, default_address: str) -> tuple[dict[str, Any], str]:
     settings: dict[str, Any] = (metric.provider or {}).get("prometheus") or {}
+    read(Shape, settings)
     address = str(settings.get("address") or default_address)
     if not address:
         raise Refused("prometheus address is not configured", field="provider.prometheus.address")

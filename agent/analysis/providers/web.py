@@ -7,9 +7,10 @@ import msgspec
 
 from agent.analysis.expression import judge
 from agent.analysis.providers.jsonpath import find
-from agent.analysis.providers.port import Asked, Compat, failed
+from agent.analysis.providers.port import Asked, Compat, Header, failed
 from agent.api.analysis import Measurement, Metric
-from agent.api.decode import parse_json
+from agent.api.decode import parse_json, read
+from agent.api.meta import Struct
 from agent.errors import Refused, Unavailable
 from agent.http import Answer, Http
 
@@ -28,6 +29,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool
 
 
+class Shape(Struct):
+    """The kinds of the settings; a cluster without Argo's CRDs takes anything."""
+
+    url: str = ""
+    method: str = ""
+    body: str = ""
+    json_path: str = ""
+    timeout_seconds: int = 0
+    insecure: bool = False
+    headers: tuple[Header, ...] = ()
+
+
 class Web:
     """Provider `web`."""
 
@@ -43,7 +56,7 @@ class Web:
         try:
             request = plan(asked.metric)
         except Refused as error:
-            return failed(error.detail)
+            return failed(str(error) if error.field else error.detail)
         try:
             answer = await self._http.request(
                 request.method,
@@ -61,6 +74,7 @@ class Web:
 def plan(metric: Metric) -> Request:
     """The request of a metric. Raises Refused in Argo's words."""
     settings: dict[str, Any] = (metric.provider or {}).get("web") or {}
+    shape = read(Shape, settings)
     method = str(settings.get("method") or "GET")
     body, json_body = str(settings.get("body") or ""), settings.get("jsonBody")
     if body and json_body is not None:
@@ -69,9 +83,7 @@ def plan(metric: Metric) -> Request:
         raise Refused("Body/JSONBody can only be used with POST or PUT WebMetric Method types")
     if settings.get("authentication"):
         raise Refused("authentication is not supported by Serinus yet; use headers")
-    headers = {
-        str(h.get("key", "")): str(h.get("value", "")) for h in settings.get("headers") or ()
-    }
+    headers = {header.key: header.value for header in shape.headers}
     if json_body is not None:
         headers["Content-Type"] = "application/json"
         body = msgspec.json.encode(json_body).decode()
