@@ -77,7 +77,9 @@ class EngineSettings(Section):
     ] = 1800.0
     compat: Annotated[
         Literal["safe", "argo"],
-        Doc(description="argo: verdicts exactly as Argo's; safe: no data never passes"),
+        Doc(
+            description="argo: verdicts exactly as Argo's; safe: that nothing fails is no success without data"
+        ),
     ] = "safe"
     frozen: Annotated[bool, Doc(description="nothing is raised; rollback works")] = False
     shutdown_seconds: Annotated[
