@@ -34,7 +34,7 @@ class Header(Struct):
 class Provider(Protocol):
     """A source of measurements. Total: what goes wrong is a measurement of phase Error with the reason.
 
-    Data that is missing, late or unreadable is never Successful.
+    An answer that is late or unreadable is never Successful; what empty data mean is `judge`'s business.
     """
 
     name: str
