@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agent.api.meta import Object
+from agent.engine.port import Outcome
+from agent.events.catalogue import Cause, Command
 from tests.simulation.manifests import KEY, namespace, rollout, service, virtual_service
 from tests.simulation.scenario import is_promoted, set_image
 from tests.simulation.world import World
@@ -52,3 +54,11 @@ def new_set(world: World) -> Object:
 def why(world: World) -> str:
     wait = world.engine.wait_of(KEY)
     return wait.why if wait is not None else ""
+
+
+PERSON = Cause(kind="command", summary="by a person", actor="ann")
+
+
+async def command(world: World, name: Command, **options: Any) -> Outcome:
+    """A person's command to the one rollout of the shop."""
+    return await world.engine.command(KEY, name, cause=PERSON, **options)

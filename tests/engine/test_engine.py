@@ -1,295 +1,27 @@
-"""The engine with the real decide and router over the local store: what people, alerts and failures do to it."""
+"""The engine with the real decide and router over the local store: failures, evidence, and what can be seen."""
 
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 import structlog
 
-from agent.api.holds import Hold, decode_holds
 from agent.api.meta import Ref
-from agent.api.names import DEPLOYMENT, FIRST_EXPOSED, HOLDS, OVERRULED
-from agent.cluster.port import KINDS
-from agent.engine.port import Outcome, View
-from agent.errors import Unavailable
-from agent.events.catalogue import Cause, Command, Deployment, Expect, RolloutEvent
+from agent.api.names import DEPLOYMENT
+from agent.events.catalogue import Deployment, RolloutEvent
 from agent.rollout.decide import decide
 from agent.rollout.types import Announcement, Decision, Observation, Stage
 from agent.traffic.types import Router
-from tests.engine.shop import annotations, new_set, shop, why
+from tests.engine.shop import annotations, command, new_set, shop, why
 from tests.simulation.faults import Weather
 from tests.simulation.manifests import (
     KEY,
     ROUTE,
-    virtual_service,
 )
-from tests.simulation.scenario import alert, is_promoted, is_rolled_back, set_image
+from tests.simulation.scenario import alert, is_rolled_back, set_image
 from tests.simulation.virtual import run
-from tests.simulation.world import World
-
-HOLD = Hold(
-    fingerprint="f1",
-    starts_at="2026-05-01T09:00:00Z",
-    since="2026-05-01T10:00:05Z",
-    alert="Noisy",
-    reason="it was firing before",
-)
-PERSON = Cause(kind="command", summary="by a person", actor="ann")
-
-
-async def command(world: World, name: Command, **options: Any) -> Outcome:
-    return await world.engine.command(KEY, name, cause=PERSON, **options)
-
-
-# Commands.
-
-
-def test_promote_ends_the_pause_once() -> None:
-    async def main() -> None:
-        async with shop() as world:
-            seen = Expect(step_index=1, pause_start_time=_pause_start(world))
-            assert (await command(world, "promote", expect=seen)).result == "done"
-            await world.until(lambda: world.weight() == 60, within=10, what="the next step")
-            late = await command(world, "promote", expect=seen)
-            assert late.result == "refused"
-            assert "stepIndex" in late.message
-            await world.clock.sleep(5)
-            assert world.status()["currentStepIndex"] == 3
-
-    run(main())
-
-
-def _pause_start(world: World) -> str:
-    return str(world.status()["pauseConditions"][0]["startTime"])
-
-
-def test_i4_a_promote_that_would_skip_a_step_must_ask_for_it() -> None:
-    async def main() -> None:
-        weather = Weather(latency=(0.001, 0.01))
-        async with shop(weather=weather, at_weight=None, ready_seconds=30.0) as world:
-            await set_image(world, "web:2")
-            await world.clock.sleep(5)
-            assert world.status()["currentStepIndex"] == 0
-            refused = await command(world, "promote")
-            assert (refused.result, "skip: true" in refused.message) == ("refused", True)
-            assert (await command(world, "promote", skip=True)).result == "done"
-            await world.until(
-                lambda: world.status()["currentStepIndex"] == 1,
-                within=5,
-                what="the step is skipped",
-            )
-
-    run(main())
-
-
-def test_retry_starts_the_same_revision_over() -> None:
-    async def main() -> None:
-        async with shop() as world:
-            assert (await command(world, "retry")).result == "unchanged"
-            await world.engine.abort(KEY, alert("Down"))
-            await world.until(lambda: is_rolled_back(world), within=5, what="the rollback")
-            assert (await command(world, "retry")).result == "done"
-            await world.until(lambda: world.weight() == 20, within=60, what="the first step again")
-
-    run(main())
-
-
-def test_undo_brings_the_template_before_back() -> None:
-    async def main() -> None:
-        async with shop() as world:
-            outcome = await command(world, "undo", options={"toRevision": "1"})
-            assert outcome.result == "done"
-            await world.until(lambda: is_promoted(world), within=60, what="the first version")
-            assert world.rollout()["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
-            world.checker.violations.clear()  # the spec has changed by the user's own wish
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    ("images", "revision", "result", "says"),
-    [
-        ({"web": "web:9"}, "2", "done", ""),
-        ({"web": "web:2"}, "2", "unchanged", "already"),
-        ({"web": "web:9"}, "1", "refused", "expected 1, it is 2"),
-        ({"other": "web:9"}, "2", "refused", "other"),
-    ],
-    ids=["a new image", "the same image", "another revision than expected", "no such container"],
-)
-def test_set_images(images: dict[str, str], revision: str, result: str, says: str) -> None:
-    async def main() -> None:
-        async with shop() as world:
-            outcome = await world.engine.set_images(
-                KEY, images, expect_revision=revision, cause=PERSON
-            )
-            assert outcome.result == result
-            assert says in outcome.message
-            world.checker.violations.clear()  # the spec has changed by the user's own wish
-
-    run(main())
-
-
-def test_an_unknown_rollout_is_refused() -> None:
-    async def main() -> None:
-        async with shop(at_weight=None) as world:
-            key = KEY._replace(name="nobody")
-            outcome = await world.engine.command(key, "pause", cause=PERSON)
-            assert outcome == Outcome(result="refused", message="there is no such rollout")
-            assert (await world.engine.abort(key, alert("Down"))).result == "refused"
-
-    run(main())
-
-
-# Aborts.
-
-
-def test_abort_without_an_update_in_progress_is_refused() -> None:
-    async def main() -> None:
-        async with shop(at_weight=None) as world:
-            outcome = await world.engine.abort(KEY, alert("Down"))
-            assert outcome == Outcome(result="refused", message="no update is in progress")
-            assert not world.status().get("abort")
-
-    run(main())
-
-
-def test_abort_writes_what_clients_and_people_read() -> None:
-    async def main() -> None:
-        async with shop() as world:
-            assert (await world.engine.abort(KEY, alert("Down"))).result == "done"
-            status = world.status()
-            progressing = next(c for c in status["conditions"] if c["type"] == "Progressing")
-            text = "Rollout aborted update to revision 2: alert Down (critical): 5xx above 5 %"
-            assert (progressing["status"], progressing["reason"]) == ("False", "RolloutAborted")
-            assert progressing["message"] == text
-            assert (status["phase"], status["message"]) == ("Degraded", f"RolloutAborted: {text}")
-            await world.until(lambda: is_rolled_back(world), within=5, what="the rollback")
-            await world.clock.sleep(5)
-            assert (await world.engine.abort(KEY, alert("Down"))).result == "unchanged"
-            events = {event["type"].split(".")[-2]: event["data"] for event in world.bus.events()}
-            assert events["aborted"]["cause"]["evidence"] == {"labels": {"alertname": "Down"}}
-            assert events["rolledback"]["weights"] == {"before": 20}
-            timings = events["rolledback"]["timings"]
-            assert list(timings) == ["causeStartedAt", "receivedAt", "decidedAt", "routeWrittenAt"]
-            reasons = [event["reason"] for event in world.store.peek_all("Event")]
-            assert reasons.count("RolloutAborted") == 1
-
-    run(main())
-
-
-def test_two_requests_and_one_answer_when_nothing_stands_against_an_abort() -> None:
-    """The bound of the promise: intent and route, nothing before or between them."""
-
-    async def main() -> None:
-        async with shop(weather=Weather(latency=(0.010, 0.010))) as world:
-            await world.clock.sleep(2)
-            began = world.clock.monotonic()
-            await world.engine.abort(KEY, alert("Down"))
-            assert world.clock.monotonic() - began == pytest.approx(0.010)
-            await world.until(lambda: world.weight() == 0, within=1, what="weight 0", every=0.001)
-            assert world.clock.monotonic() - began <= 0.017
-
-    run(main())
-
-
-def test_an_abort_whose_route_is_gone_shelters_users_behind_the_service() -> None:
-    async def main() -> None:
-        async with shop() as world:
-            await world.store.delete(KINDS["VirtualService"], "shop", "web")
-            assert (await world.engine.abort(KEY, alert("Down"))).result == "done"
-            stable = world.status()["stableRS"]
-            await world.until(
-                lambda: world.selected("web-canary") == stable, within=5, what="the shelter"
-            )
-            await world.clock.sleep(3)
-            degraded = [e for e in world.bus.events() if "degraded" in e["type"]]
-            assert "points to stable instead" in degraded[0]["data"]["message"]
-            await world.store.create(KINDS["VirtualService"], virtual_service())
-            world.checker.remember()
-
-    run(main())
-
-
-# Alerts.
-
-
-def test_a_hold_stops_the_steps_and_its_release_lets_them_go_on() -> None:
-    async def main() -> None:
-        async with shop() as world:
-            assert (await world.engine.hold(KEY, HOLD, alert("Noisy"))).result == "done"
-            assert (await world.engine.hold(KEY, HOLD, alert("Noisy"))).result == "unchanged"
-            await world.clock.sleep(5)
-            assert "Noisy" in why(world)
-            assert (
-                await world.engine.release(KEY, HOLD.fingerprint, HOLD.starts_at)
-            ).result == "done"
-            assert HOLDS not in annotations(world)
-
-    run(main())
-
-
-def test_a_person_who_promotes_over_a_hold_is_not_held_by_it_again() -> None:
-    async def main() -> None:
-        async def holds_again(view: View) -> bool:
-            outcome = await world.engine.hold(view.key, HOLD, alert("Noisy"))
-            return outcome.result == "refused"
-
-        async with shop() as world:
-            world.engine.use_level_check(holds_again)
-            await world.engine.hold(KEY, HOLD, alert("Noisy"))
-            await world.clock.sleep(1)
-            assert (await command(world, "promote")).result == "done"
-            await world.until(lambda: world.weight() == 60, within=20, what="the next weight")
-            kept = decode_holds(new_set(world)["metadata"]["annotations"][OVERRULED])
-            assert [item.reason for item in kept] == ["overruled by ann"]
-            assert HOLDS not in annotations(world)
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    "answer", [False, None], ids=["an alert stands against it", "alerts cannot be told"]
-)
-def test_nothing_is_raised_before_the_level_check_allows_it(answer: bool | None) -> None:
-    allowed = False
-
-    async def level_check(_view: View) -> bool:
-        if allowed:
-            return True
-        if answer is None:
-            raise Unavailable("no answer")
-        return answer
-
-    async def main() -> None:
-        nonlocal allowed
-        async with shop(at_weight=None, level_check=level_check) as world:
-            await set_image(world, "web:2")
-            await world.clock.sleep(30)
-            assert world.weight() == 0
-            assert "alert" in why(world)
-            allowed = True
-            await world.until(lambda: world.weight() == 20, within=60, what="the first weight")
-
-    run(main())
-
-
-def test_first_exposure_is_noted_before_the_first_raise_and_only_then() -> None:
-    async def main() -> None:
-        async with shop() as world:
-            first = new_set(world)["metadata"]["annotations"][FIRST_EXPOSED]
-            view = world.engine.view(KEY)
-            assert view is not None
-            assert view.first_exposed is not None
-            assert (view.exposed, view.in_progress, view.canary_weight) == (True, True, 20)
-            await command(world, "promote")
-            await world.until(lambda: world.weight() == 60, within=20, what="the next weight")
-            assert new_set(world)["metadata"]["annotations"][FIRST_EXPOSED] == first
-
-    run(main())
-
 
 # Failures.
 
@@ -420,10 +152,11 @@ def test_annotations_of_ours(revision: bool) -> None:
     async def main() -> None:
         async with shop() as world:
             wanted: dict[str, str | None] = {"serinus.dev/telegram-message": "1"}
-            ask: Callable[[], Awaitable[Outcome]] = lambda: world.engine.annotate(  # noqa: E731
-                KEY, wanted, revision=revision
-            )
-            assert [(await ask()).result, (await ask()).result] == ["done", "unchanged"]
+            results = [
+                (await world.engine.annotate(KEY, wanted, revision=revision)).result
+                for _ in range(2)
+            ]
+            assert results == ["done", "unchanged"]
             obj = new_set(world) if revision else world.rollout()
             assert obj["metadata"]["annotations"]["serinus.dev/telegram-message"] == "1"
 
