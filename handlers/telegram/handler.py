@@ -33,6 +33,8 @@ PACE_SECONDS: Final = 1.0
 BACKOFF_SECONDS: Final = 5.0
 MAX_ALARMS: Final = 200
 """Alarms that wait at most; then the oldest goes."""
+KNOWN_ALARMS: Final = 1_000
+"""Ids of alarms that are remembered: announcements come at least once, an alarm rings once."""
 ALARM: Final = rollout_event_type("aborted")
 
 
@@ -57,6 +59,7 @@ class TelegramHandler:
         self._counted = counted
         self._dirty: dict[Key, None] = {}  # in order of arrival
         self._alarms: deque[RolloutEvent] = deque()
+        self._known: dict[str, None] = {}  # ids of alarms, the oldest first
         self._no_alarms = asyncio.Event()
         self._no_alarms.set()
         self._shown: dict[tuple[Key, str], tuple[int, str]] = {}
@@ -71,7 +74,8 @@ class TelegramHandler:
         if event.type == ALARM:
             if data.cause and data.new:
                 self._notes[key, data.new.hash] = data.cause.summary
-            self._raise_alarm(data)
+            if self._is_news(event.id):
+                self._raise_alarm(data)
         self.look_again(key)
 
     def look_again(self, key: Key) -> None:
@@ -103,6 +107,14 @@ class TelegramHandler:
         except TimeoutError:
             log.error("telegram.alarms_lost", alarms=len(self._alarms))
         return len(self._alarms)
+
+    def _is_news(self, event_id: str) -> bool:
+        if event_id in self._known:
+            return False
+        self._known[event_id] = None
+        if len(self._known) > KNOWN_ALARMS:
+            del self._known[next(iter(self._known))]
+        return True
 
     def _raise_alarm(self, data: RolloutEvent) -> None:
         if len(self._alarms) == MAX_ALARMS:

@@ -95,6 +95,11 @@ async def _aborted(world: World) -> Event:
     return announced(world, "aborted")[0]
 
 
+def another(event: Event, id_: str = "another") -> Event:
+    """The same news as an event of its own."""
+    return msgspec.structs.replace(event, id=id_)
+
+
 def test_one_message_follows_a_run_and_an_alarm_tells_its_end() -> None:
     async def main() -> None:
         chat = Chat()
@@ -190,7 +195,7 @@ def test_an_alarm_that_is_refused_does_not_hold_up_the_next() -> None:
             chat.troubles = [(403, {"description": "Forbidden: bot was kicked"})]
             async with telling(world, chat, counts) as handler:
                 handler.take(event)
-                handler.take(event)
+                handler.take(another(event))
                 assert await handler.drain(60) == 0
                 assert len(chat.alarms()) == 1
                 assert ("alarm", "refused") in counts.seen
@@ -206,8 +211,8 @@ def test_alarms_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         chat.is_away = True
         async with shop() as world, telling(world, chat, counts) as handler:
             event = await _aborted(world)
-            for _ in range(5):
-                handler.take(event)
+            for number in range(5):
+                handler.take(another(event, str(number)))
             assert counts.seen.count(("alarm", "dropped")) == 2
             chat.is_away = False
             assert await handler.drain(120) == 0
@@ -232,9 +237,28 @@ def test_a_bug_about_one_message_stops_neither_the_chat_nor_the_agent(
                 handler.take(event)
                 await world.clock.sleep(10)
             assert {("alarm", "failed"), ("live", "failed")} <= set(counts.seen)
-            handler.take(event)
+            handler.take(another(event))
             assert await handler.drain(10) == 0
             assert len(chat.alarms()) == 1
+
+    run(main())
+
+
+def test_an_event_that_comes_again_rings_no_second_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KNOWN_ALARMS", 2)
+
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world, telling(world, chat) as handler:
+            event = await _aborted(world)
+            for again in (event, event, another(event), event):
+                handler.take(again)
+            assert await handler.drain(60) == 0
+            assert len(chat.alarms()) == 2
+            handler.take(another(event, "3"))  # what is remembered is bounded
+            handler.take(event)
+            assert await handler.drain(60) == 0
+            assert len(chat.alarms()) == 4
 
     run(main())
 
@@ -259,14 +283,7 @@ def test_one_burst_of_news_is_one_edit() -> None:
 def test_what_is_no_event_of_ours_is_refused() -> None:
     async def main() -> None:
         async with shop() as world, telling(world, Chat()) as handler:
-            event = msgspec.structs.replace(
-                (
-                    await _aborted(
-                        world,
-                    )
-                ),
-                data=b'{"name": 7}',
-            )
+            event = msgspec.structs.replace(await _aborted(world), data=b'{"name": 7}')
             with pytest.raises(Refused, match="name"):
                 handler.take(event)
 
