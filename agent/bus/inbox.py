@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from agent.bus.codec import from_record
 from agent.bus.dead_letter import bury
 from agent.bus.port import Bus, Record
 from agent.errors import Refused, Retry, SerinusError, Unavailable
-from agent.events.decode import from_record
 from agent.events.event import Event
 
 log = structlog.get_logger(__name__)

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from agent.bus.codec import to_record
 from agent.bus.port import Record
 from agent.events.catalogue import ALERT_FIRING, ALERT_RESOLVED, command_type
-from agent.events.encode import to_record
 from agent.events.event import Event
 
 URGENT: Final = "serinus.urgent"

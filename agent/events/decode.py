@@ -15,7 +15,6 @@ import msgspec
 
 from agent.api.decode import parse_json
 from agent.api.times import parse_time
-from agent.bus.port import Record
 from agent.errors import Refused
 from agent.events.event import Event
 
@@ -61,22 +60,24 @@ def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> list[Event]:
     return [_binary(attributes, media, body)]
 
 
-def from_record(record: Record) -> Event:
-    """The event of a Kafka record, structured or binary. Raises Undecodable with the reason."""
-    fields = _once(_texts(record))
+def from_message(headers: Iterable[tuple[str, bytes | None]], value: bytes) -> Event:
+    """The event of a message with the headers of Kafka's binding, structured or binary.
+
+    Raises Undecodable with the reason.
+    """
+    fields = _once(_texts(headers))
     media = _media(fields.get("content-type", ""))
-    body = record.value or b""
     if media == _STRUCTURED:
-        return _structured(body)
+        return _structured(value)
     if media.startswith("application/cloudevents"):
         raise Undecodable(f"content type {media!r} is not supported", field="content-type")
-    attributes = {name[3:]: value for name, value in fields.items() if name.startswith("ce_")}
-    return _binary(attributes, media, body)
+    attributes = {name[3:]: text for name, text in fields.items() if name.startswith("ce_")}
+    return _binary(attributes, media, value)
 
 
-def _texts(record: Record) -> Iterator[tuple[str, str]]:
+def _texts(headers: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, str]]:
     """Header names and values; a header that is null counts as absent."""
-    for name, value in record.headers:
+    for name, value in headers:
         if value is None:
             continue
         try:

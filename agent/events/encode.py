@@ -11,7 +11,6 @@ from cloudevents.core.bindings import http
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from agent.bus.port import Record
 from agent.events.event import Event
 
 
@@ -37,12 +36,6 @@ def _cloudevent(event: Event, data: Any) -> CloudEvent:
 def to_json(event: Event) -> bytes:
     """Structured mode, JSON."""
     return http.to_structured(_cloudevent(event, _decoded(event)), JSONFormat()).body
-
-
-def to_record(event: Event, *, topic: str, key: bytes | None) -> Record:
-    """Structured mode as a record: the envelope is the value."""
-    headers = (("content-type", b"application/cloudevents+json"),)
-    return Record(topic=topic, key=key, value=to_json(event), headers=headers)
 
 
 def to_binary(event: Event) -> tuple[dict[str, str], bytes]:

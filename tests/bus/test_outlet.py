@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from agent.bus.codec import to_record
 from agent.bus.memory import MemoryBus
 from agent.bus.outlet import FanOut, HttpOutlet
 from agent.bus.topics import ROLLOUTS
 from agent.clock import SystemClock
 from agent.errors import Unavailable
 from agent.events.decode import from_http
-from agent.events.encode import to_record
 from agent.events.event import Event
 from agent.http import Http
 from agent.http_server import serving

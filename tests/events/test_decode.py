@@ -11,9 +11,10 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.bus.codec import from_record, to_record
 from agent.bus.port import Record
-from agent.events.decode import MAX_EVENT, Undecodable, from_http, from_record
-from agent.events.encode import to_binary, to_json, to_record
+from agent.events.decode import MAX_EVENT, Undecodable, from_http
+from agent.events.encode import to_binary, to_json
 from agent.events.event import Event
 
 STRUCTURED = "application/cloudevents+json"

@@ -7,9 +7,10 @@ import pytest
 from cloudevents.core.bindings import http as sdk_http
 from cloudevents.core.bindings import kafka as sdk_kafka
 
+from agent.bus.codec import from_record, to_record
 from agent.bus.port import Record
-from agent.events.decode import MAX_EVENT, Undecodable, from_http, from_record
-from agent.events.encode import to_binary, to_record
+from agent.events.decode import MAX_EVENT, Undecodable, from_http
+from agent.events.encode import to_binary
 from agent.events.event import Event
 
 STRUCTURED = "application/cloudevents+json"

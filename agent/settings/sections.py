@@ -1,0 +1,174 @@
+"""The sections of the settings: every field with its default and, beside it, its meaning."""
+
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
+
+import msgspec
+
+DOORS: Final = ("cloudevents", "alertmanager", "argocd", "metrics")
+Doc = msgspec.Meta
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the sections: unknown fields are errors, a typo must not be a default."""
+
+
+class ClusterSettings(Section):
+    kubeconfig: Annotated[
+        str, Doc(description="path of a kubeconfig; empty: the pod's service account")
+    ] = ""
+    context: Annotated[
+        str, Doc(description="context of the kubeconfig; empty: the current one")
+    ] = ""
+    namespaces: Annotated[tuple[str, ...], Doc(description="namespaces to drive; empty: all")] = ()
+
+
+class TokenSettings(Section):
+    name: Annotated[str, Doc(description="who uses it, for logs")]
+    file: Annotated[str, Doc(description="file with the token")] = ""
+    env: Annotated[str, Doc(description="environment variable with the token")] = ""
+    doors: Annotated[
+        tuple[str, ...],
+        Doc(description="doors it opens: cloudevents, alertmanager, argocd, metrics, or * for all"),
+    ] = ("*",)
+
+
+class SinkSettings(Section):
+    host: Annotated[str, Doc(description="address to listen on; without tokens only loopback")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Doc(description="port to listen on; 0: a free one", ge=0, le=65535)] = 8080
+    tokens: Annotated[tuple[TokenSettings, ...], Doc(description="who may enter")] = ()
+    max_body_bytes: Annotated[int, Doc(description="longest body that is read", ge=1024)] = (
+        1024 * 1024
+    )
+
+
+class EngineSettings(Section):
+    source: Annotated[str, Doc(description="CloudEvents source of our events")] = "serinus"
+    drain_seconds: Annotated[
+        float,
+        Doc(description="how long pods and names stay after the last weight was read back", ge=0),
+    ] = 3.0
+    hold_timeout_seconds: Annotated[
+        float, Doc(description="after this a hold waits for a person", gt=0)
+    ] = 1800.0
+    compat: Annotated[
+        Literal["safe", "argo"],
+        Doc(
+            description="argo: verdicts exactly as Argo's; safe: that nothing fails is no success without data"
+        ),
+    ] = "safe"
+    frozen: Annotated[bool, Doc(description="nothing is raised; rollback works")] = False
+    shutdown_seconds: Annotated[
+        float, Doc(description="how long an orderly stop may take", gt=0)
+    ] = 10.0
+    dump_directory: Annotated[
+        str, Doc(description="where dumps of failures go; empty: none are written")
+    ] = ""
+
+
+class AlertSettings(Section):
+    namespace_labels: Annotated[
+        tuple[str, ...], Doc(description="labels that may name the namespace, in order")
+    ] = (
+        "namespace",
+        "kubernetes_namespace",
+        "exported_namespace",
+        "destination_service_namespace",
+        "destination_workload_namespace",
+    )
+    default_namespace: Annotated[
+        str, Doc(description="namespace of alerts without such a label; empty: none")
+    ] = ""
+    extra_labels: Annotated[
+        tuple[str, ...],
+        Doc(description="further labels that name a Service or workload, such as app or job"),
+    ] = ()
+    slack_seconds: Annotated[
+        float,
+        Doc(
+            description="an alert this long before first exposure still counts against the new version",
+            ge=0,
+        ),
+    ] = 5.0
+    alertmanager: Annotated[
+        str, Doc(description="URL of Alertmanager, for the level check; empty: a ledger")
+    ] = ""
+    ledger_namespace: Annotated[str, Doc(description="namespace of the ledger's ConfigMap")] = (
+        "default"
+    )
+
+
+class CommandSettings(Section):
+    allowed_sources: Annotated[
+        tuple[str, ...],
+        Doc(description="patterns of event sources that may do more than abort, such as /ci/*"),
+    ] = ()
+
+
+class DeploymentSettings(Section):
+    destinations: Annotated[tuple[str, ...], Doc(description="how Argo CD names this cluster")] = (
+        "https://kubernetes.default.svc",
+        "in-cluster",
+        "",
+    )
+
+
+class TelegramSettings(Section):
+    chat_id: Annotated[str, Doc(description="chat to write to; empty: Telegram is off")] = ""
+    thread_id: Annotated[int, Doc(description="topic of a forum; 0: none", ge=0)] = 0
+    token_file: Annotated[str, Doc(description="file with the bot's token")] = ""
+    token_env: Annotated[str, Doc(description="environment variable with the bot's token")] = ""
+    base_url: Annotated[str, Doc(description="Bot API")] = "https://api.telegram.org"
+
+
+class PrometheusSettings(Section):
+    address: Annotated[str, Doc(description="default address of metrics that name none")] = ""
+
+
+class OutletSettings(Section):
+    url: Annotated[
+        str, Doc(description="URL that gets our events as CloudEvents; empty: none (K_SINK counts)")
+    ] = ""
+    token_file: Annotated[str, Doc(description="file with a bearer token for it")] = ""
+
+
+class LogSettings(Section):
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Doc(description="least level")
+    ] = "info"
+    format: Annotated[
+        Literal["json", "console"], Doc(description="json for machines, console for people")
+    ] = "json"
+
+
+class Settings(Section):
+    cluster: ClusterSettings = ClusterSettings()
+    sink: SinkSettings = SinkSettings()
+    engine: EngineSettings = EngineSettings()
+    alerts: AlertSettings = AlertSettings()
+    commands: CommandSettings = CommandSettings()
+    deployments: DeploymentSettings = DeploymentSettings()
+    telegram: TelegramSettings = TelegramSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
+    outlet: OutletSettings = OutletSettings()
+    log: LogSettings = LogSettings()
+
+
+def element_of(kind: Any) -> type[Any] | None:
+    """The struct of a list of structs."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    arguments = get_args(bare)
+    if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], Section):
+        found: type[Any] = arguments[0]
+        return found
+    return None
