@@ -149,6 +149,7 @@ class _Parts:
             clock,
             providers(http, {"prometheus_address": settings.prometheus.address}),
             compat=settings.engine.compat,
+            missing=settings.engine.missing_data,
             counted=lambda provider, phase: self._metrics.measurements.labels(
                 provider, phase
             ).inc(),

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from agent.analysis.arguments import dry_run_metrics, retention_limits, worst
+from agent.analysis.missing import POLICY
 from agent.analysis.validation import validate_metrics
 from agent.analysis.verdict import (
     BAD,
@@ -161,7 +162,8 @@ def _summary(
 def record(result: MetricResult, measurement: Measurement, *, limit: int = 0) -> MetricResult:
     """The result with one more answer; it replaces the measurement in flight, if there is one.
 
-    Counters move when a measurement is finished; errors are not counted in `count`. The newest `limit`
+    Counters move when a measurement is finished; errors are not counted in `count`, and nothing is when the
+    policy for missing data says so. The newest `limit`
     measurements are kept, ten when the limit is not positive.
     """
     kept = list(result.measurements or ())
@@ -171,7 +173,8 @@ def record(result: MetricResult, measurement: Measurement, *, limit: int = 0) ->
     else:
         kept.append(measurement)
     size = limit if limit > 0 else DEFAULT_RETENTION
-    counted = _counted(result, measurement.phase)
+    ignored = (measurement.metadata or {}).get(POLICY) == "ignore"
+    counted = result if ignored else _counted(result, measurement.phase)
     return replace(counted, phase=result.phase or "Running", measurements=kept[-size:])
 
 

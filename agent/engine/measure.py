@@ -15,11 +15,13 @@ import msgspec
 import structlog
 
 from agent.analysis import arguments
-from agent.analysis.providers.port import Asked, Compat, failed
+from agent.analysis.missing import Policy
+from agent.analysis.providers.port import Asked, failed
 from agent.analysis.providers.port import Provider as MetricProvider
 from agent.analysis.providers.registry import provider_of
 from agent.analysis.run import assess, record
 from agent.analysis.schedule import due
+from agent.analysis.verdict import Compat
 from agent.api.analysis import (
     AnalysisRun,
     AnalysisRunStatus,
@@ -30,13 +32,13 @@ from agent.api.analysis import (
 )
 from agent.api.decode import read, write
 from agent.api.meta import Key, Object, Ref
-from agent.api.names import COMPAT
 from agent.api.times import format_time
 from agent.clock import Clock
 from agent.cluster.port import KINDS, Cluster
 from agent.engine.lane import Epoch, Lanes
 from agent.engine.observe import Objects
 from agent.engine.timers import Timers
+from agent.engine.wishes import Wishes, wishes
 from agent.errors import Conflict, NotFound, Refused, Retry, SerinusError
 
 log = structlog.get_logger(__name__)
@@ -67,13 +69,14 @@ class AnalysisDriver:
         providers: Mapping[str, MetricProvider],
         *,
         compat: Compat = "safe",
+        missing: Policy = "error",
         counted: Callable[[str, str], None] = lambda _provider, _phase: None,
     ) -> None:
         self._cluster = cluster
         self._objects = objects
         self._clock = clock
         self._providers = providers
-        self._compat: Compat = compat
+        self._wishes_by_default = Wishes(compat, "", missing)
         self._counted = counted
         self._places = asyncio.Semaphore(PARALLEL)
         self._lanes = Lanes(self._pass, parallel=PARALLEL)
@@ -136,8 +139,9 @@ class AnalysisDriver:
             resolved = msgspec.structs.replace(
                 run, spec=msgspec.structs.replace(run.spec, metrics=list(metrics.values()))
             )
-            compat = self._compat_of(run)
-            status = assess(resolved, now, compat=compat)
+            wanted = self._wishes(run)
+            policies = {name: wanted.policy(name) for name in metrics}
+            status = assess(resolved, now, compat=wanted.compat)
         except Refused as error:
             await self._end(key, f"Unable to resolve metric arguments: {error.detail}")
             return None
@@ -157,36 +161,34 @@ class AnalysisDriver:
             return None
         async with asyncio.TaskGroup() as group:
             tasks = {
-                name: group.create_task(self._measure(metrics[name], secrets, compat))
+                name: group.create_task(
+                    self._measure(metrics[name], secrets, wanted.compat, policies[name])
+                )
                 for name in names
             }
         measured = {name: task.result() for name, task in tasks.items()}
         await self._record(key, stored, measured, resolved)
         return 0.0
 
-    def _compat_of(self, run: AnalysisRun) -> Compat:
-        """The annotation of the run, else of the Rollout that owns it, else the setting."""
-        wanted = [run.metadata.annotation(COMPAT)]
+    def _wishes(self, run: AnalysisRun) -> Wishes:
+        """What annotations of the run, else of the Rollout that owns it, want; else the settings."""
+        found = [run.metadata.annotations or {}]
         for owner in run.metadata.owner_references or ():
             if owner.kind == "Rollout":
-                found = self._objects.get(Ref("Rollout", run.metadata.namespace, owner.name)) or {}
-                annotations = (found.get("metadata") or {}).get("annotations") or {}
-                wanted.append(annotations.get(COMPAT, ""))
-        for value in wanted:
-            if value == "argo":
-                return "argo"
-            if value == "safe":
-                return "safe"
-        return self._compat
+                rollout = self._objects.get(Ref("Rollout", run.metadata.namespace, owner.name))
+                found.append(((rollout or {}).get("metadata") or {}).get("annotations") or {})
+        return wishes(found, self._wishes_by_default)
 
     async def _measure(
-        self, metric: Metric, secrets: tuple[str, ...], compat: Compat
+        self, metric: Metric, secrets: tuple[str, ...], compat: Compat, missing: Policy
     ) -> Measurement:
         started = self._clock.now()
         name = next(iter(metric.provider or {}), "")
         try:
             provider = provider_of(metric, self._providers)
-            asked = Asked(metric=metric, now=started, compat=compat, secrets=secrets)
+            asked = Asked(
+                metric=metric, now=started, compat=compat, missing=missing, secrets=secrets
+            )
             async with self._places, asyncio.timeout(MEASURE_SECONDS):
                 made = await provider.measure(asked)
         except Refused as error:
@@ -220,7 +222,7 @@ class AnalysisDriver:
             whole = msgspec.structs.replace(run, spec=resolved.spec, status=status)
             try:
                 await self._store(
-                    run, assess(whole, self._clock.now(), compat=self._compat_of(run))
+                    run, assess(whole, self._clock.now(), compat=self._wishes(run).compat)
                 )
             except Conflict:
                 run = read(AnalysisRun, await self._cluster.get(_RUN, key.namespace, key.name))

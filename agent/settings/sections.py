@@ -64,9 +64,15 @@ class EngineSettings(Section):
     compat: Annotated[
         Literal["safe", "argo"],
         Doc(
-            description="argo: verdicts exactly as Argo's; safe: that nothing fails is no success without data"
+            description="argo: verdicts exactly as Argo's; safe: missing data is never success, failed beats inconclusive"
         ),
     ] = "safe"
+    missing_data: Annotated[
+        Literal["error", "inconclusive", "ignore"],
+        Doc(
+            description="what a measurement without data is when compat is safe; ignore: it does not count, and is made again"
+        ),
+    ] = "error"
     frozen: Annotated[bool, Doc(description="nothing is raised; rollback works")] = False
     shutdown_seconds: Annotated[
         float, Doc(description="how long an orderly stop may take", gt=0)

@@ -65,7 +65,8 @@ def success(data: Any, **more: Any) -> Response:
 def converted(response: Response, condition: str = GENEROUS) -> Measurement:
     """What Prometheus' answer comes to, without a server."""
     answer = HttpAnswer(response.status_code, {}, bytes(response.body))
-    return convert(metric("prometheus", "http://prometheus.example", condition), answer, "safe")
+    asked = metric("prometheus", "http://prometheus.example", condition)
+    return convert(Asked(metric=asked, now=NOW), answer)
 
 
 def vector(*values: Any) -> Any:
@@ -181,10 +182,14 @@ def test_no_data_and_no_number_are_never_health(
         ("partial", '"partial"'),
     ],
 )
-def test_warnings_are_kept_with_the_measurement(warnings: Any, kept: str | None) -> None:
+def test_an_answer_with_warnings_is_no_success_and_keeps_them(
+    warnings: Any, kept: str | None
+) -> None:
     got = converted(success(vector("1"), warnings=warnings), "result[0] > 0.9")
-    assert got.phase == "Successful"
+    assert got.phase == ("Error" if kept else "Successful")
+    assert got.value == "[1]"
     assert (got.metadata or {}).get("warnings") == kept
+    assert (got.metadata or {}).get("missingData") == ("query warning" if kept else None)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from agent.analysis.providers.port import Asked, Compat
+from agent.analysis.providers.port import Asked
 from agent.analysis.providers.registry import provider_of, providers
+from agent.analysis.verdict import Compat
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import read
 from agent.errors import Refused

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from agent.analysis.missing import POLICY, Policy
 from agent.analysis.providers.port import Asked
 from agent.api.analysis import Measurement, Metric
 from agent.api.meta import Object
+from agent.api.names import COMPAT, MISSING_DATA
 from agent.clock import LoopClock
 from agent.cluster.cache import Cache
 from agent.cluster.local.store import LocalCluster
@@ -39,6 +41,8 @@ class Scripted:
         phase = self.phases.pop(0) if len(self.phases) > 1 else self.phases[0]
         if phase == "hang":
             await asyncio.Event().wait()
+        if phase == "nothing":
+            return Measurement(phase="Inconclusive", metadata={POLICY: "ignore"})
         if phase == "bug":
             raise ZeroDivisionError
         return Measurement(phase=phase, value="1", message="" if phase != "Error" else "away")
@@ -53,9 +57,11 @@ class Bench:
         self.provider = provider
 
     @asynccontextmanager
-    async def driving(self) -> AsyncIterator[AnalysisDriver]:
+    async def driving(self, missing: Policy = "error") -> AsyncIterator[AnalysisDriver]:
         cache = Cache(self.store, CACHED, self.clock)
-        driver = AnalysisDriver(self.store, cache, self.clock, {"web": self.provider})
+        driver = AnalysisDriver(
+            self.store, cache, self.clock, {"web": self.provider}, missing=missing
+        )
         cache.on_change(driver.changed)
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(cache.run())
@@ -188,6 +194,21 @@ def test_a_run_that_is_terminated_ends() -> None:
     on_a_bench(Scripted("Successful"), test)
 
 
+async def start_owned(bench: Bench, own: Object, owners: Object, *metrics: Object) -> None:
+    """A run `a` with these annotations, of a Rollout with those."""
+    meta = {"name": "web", "namespace": "shop", "annotations": owners}
+    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": meta}
+    created = await bench.store.create(KINDS["Rollout"], {**rollout, "spec": {}})
+    owner = {
+        "apiVersion": rollout["apiVersion"],
+        "kind": "Rollout",
+        "name": "web",
+        "uid": created["metadata"]["uid"],
+        "controller": True,
+    }
+    await bench.start("a", *metrics, ownerReferences=[owner], annotations=own)
+
+
 @pytest.mark.parametrize(
     ("own", "owners", "compat"), [("", "", "safe"), ("", "argo", "argo"), ("safe", "argo", "safe")]
 )
@@ -197,22 +218,67 @@ def test_how_strict_verdicts_are_is_said_by_the_nearest_object(
     provider = Scripted("Successful")
 
     async def test(bench: Bench) -> None:
-        annotations = {"serinus.dev/compat": owners} if owners else {}
-        meta = {"name": "web", "namespace": "shop", "annotations": annotations}
-        rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": meta}
-        created = await bench.store.create(KINDS["Rollout"], {**rollout, "spec": {}})
-        owner = {
-            "apiVersion": rollout["apiVersion"],
-            "kind": "Rollout",
-            "name": "web",
-            "uid": created["metadata"]["uid"],
-            "controller": True,
-        }
+        said, owners_say = ({COMPAT: value} if value else {} for value in (own, owners))
         async with bench.driving():
-            said = {"serinus.dev/compat": own} if own else {}
-            await bench.start("a", metric(), ownerReferences=[owner], annotations=said)
+            await start_owned(bench, said, owners_say, metric())
             await bench.ended("a")
         assert [asked.compat for asked in provider.asked] == [compat]
+
+    on_a_bench(provider, test)
+
+
+@pytest.mark.parametrize(
+    ("own", "owners", "policy"),
+    [
+        ("", "", "inconclusive"),
+        ("", "ignore", "ignore"),
+        ("error", "ignore", "error"),
+        ("m=ignore,error", "", "ignore"),
+        ("other=ignore", "", "inconclusive"),
+    ],
+)
+def test_what_missing_data_come_to_is_said_by_the_nearest_object(
+    own: str, owners: str, policy: str
+) -> None:
+    provider = Scripted("Successful")
+
+    async def test(bench: Bench) -> None:
+        said, owners_say = ({MISSING_DATA: value} if value else {} for value in (own, owners))
+        async with bench.driving(missing="inconclusive"):
+            await start_owned(bench, said, owners_say, metric())
+            await bench.ended("a")
+        assert [asked.missing for asked in provider.asked] == [policy]
+
+    on_a_bench(provider, test)
+
+
+def test_an_unreadable_policy_ends_the_run_with_the_annotations_name() -> None:
+    provider = Scripted("Successful")
+
+    async def test(bench: Bench) -> None:
+        async with bench.driving():
+            await bench.start("a", metric(), annotations={MISSING_DATA: "ignroe"})
+            assert await bench.ended("a") == ["Error"]
+        assert "annotation serinus.dev/missing-data: 'ignroe'" in bench.status("a")["message"]
+        assert not provider.asked
+
+    on_a_bench(provider, test)
+
+
+def test_a_measurement_that_does_not_count_is_kept_and_made_again() -> None:
+    """Eight times nothing are neither eight failures nor eight successes; then two answers count."""
+    provider = Scripted(*("nothing",) * 8, "Successful")
+
+    async def test(bench: Bench) -> None:
+        async with bench.driving():
+            await bench.start("a", metric(count=2, interval="10s"))
+            assert await bench.ended("a") == ["Successful"]
+        (result,) = bench.status("a")["metricResults"]
+        assert (result["count"], result["successful"]) == (2, 2)
+        assert not result.get("inconclusive")
+        assert [m["phase"] for m in result["measurements"]] == ["Inconclusive"] * 8 + [
+            "Successful"
+        ] * 2
 
     on_a_bench(provider, test)
 

@@ -4,24 +4,22 @@ Parsed once and cached; an evaluation is bounded in size, depth and steps, so no
 of a provider can hold the process up. Error texts are Argo's up to the cause.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, NamedTuple
 
 from agent.analysis.expression import numbers, sequences, texts, times
 from agent.analysis.expression.checker import Checker, Type, type_of
 from agent.analysis.expression.interpreter import Function, Interpreter
 from agent.analysis.expression.nodes import ExpressionError, Node
 from agent.analysis.expression.parser import parse
+from agent.analysis.expression.silence import asked
 from agent.analysis.expression.values import type_name
 from agent.errors import Refused
 
-Compat = Literal["safe", "argo"]
+__all__ = ["Evaluated", "ExpressionError", "asks", "evaluate_condition", "evaluate_time"]
 
-NO_DATA: Final = "metric result is nil or empty: no data returned from the metric provider"
-NOT_A_NUMBER: Final = "metric result is NaN: no data returned from the metric provider"
 _BUILTINS: Final[Mapping[str, Function]] = {
     **sequences.BUILTINS,
     **numbers.BUILTINS,
@@ -33,68 +31,39 @@ _ELEMENTS: Final = {"floats": "float64", "ints": "int", "strings": "string", "ma
 _FUNCTIONS: Final = frozenset({*_BUILTINS, "now"})
 
 
-def judge(
-    value: Any,
-    *,
-    success: str,
-    failure: str,
-    result_type: str,
-    compat: Compat,
-    now: datetime | None = None,
-) -> tuple[str, str]:
-    """Phase and message of a measurement with this result.
+class Evaluated(NamedTuple):
+    """Whether a condition holds, and what it met that is no data (missing.EMPTY, missing.NAN)."""
 
-    Args:
-        value: JSON-like: None, bool, int, float, str, list or dict.
-        success, failure: the conditions, "" when not given.
-        result_type: what the provider hands over: json, float, int, floats, ints, strings, maps,
-            optional-float. Numbers are floats unless it is one of ints.
-        compat: `safe` takes a NaN or no data at all, with only a failure condition, for an error: nothing
-            was measured, so nothing speaks for the revision.
-        now: what `now()` gives; without it the function is refused.
-    """
+    holds: bool
+    met: frozenset[str]
+
+
+def evaluate_condition(text: str, value: Any, result_type: str, now: datetime | None) -> Evaluated:
+    """Whether a condition holds for a result. Raises ExpressionError; arguments are those of `judge`."""
     if result_type not in _INTEGERS:
         value = texts.with_floats(value)
-    held = {}
-    for label, text in (("successCondition", success), ("failureCondition", failure)):
-        if text:
-            try:
-                held[label] = _condition(text, value, result_type, now)
-            except ExpressionError as error:
-                cause = NO_DATA if _is_no_data(value) else str(error)
-                return "Error", f'could not evaluate {label} "{text}": {cause}'
-    if compat == "safe" and failure and not success and not held["failureCondition"]:
-        missing = _missing(value)
-        if missing:
-            return "Error", f'could not evaluate failureCondition "{failure}": {missing}'
-    return _outcome(held.get("successCondition"), held.get("failureCondition")), ""
+    found, met = _evaluate(text, _environment(value), _ELEMENTS.get(result_type, "unknown"), now)
+    if not isinstance(found, bool):
+        raise ExpressionError(f"expected bool, but got {type_name(found)}")
+    return Evaluated(found, met)
 
 
-def _outcome(success: bool | None, failure: bool | None) -> str:
-    if failure:
-        return "Failed"
-    if success is None:
-        return "Successful"
-    if success:
-        return "Successful"
-    return "Failed" if failure is None else "Inconclusive"
+def asks(text: str) -> frozenset[str]:
+    """What a condition asks for by itself, of missing.EMPTY and missing.NAN; nothing if it cannot be read."""
+    try:
+        return asked(parse(text, _FUNCTIONS)) if text else frozenset()
+    except (ExpressionError, RecursionError):
+        return frozenset()
 
 
 def evaluate_time(text: str, now: datetime) -> datetime:
     """The time that an expression such as `now() - duration("10m")` means. Raises Refused."""
     try:
-        found = _evaluate(text, {}, "unknown", now)
+        found, _ = _evaluate(text, {}, "unknown", now)
     except ExpressionError as error:
         raise Refused(str(error)) from error
     if not isinstance(found, datetime):
         raise Refused(f"expected time.Time, but got {type_name(found)}")
-    return found
-
-
-def _condition(text: str, value: Any, result_type: str, now: datetime | None) -> bool:
-    found = _evaluate(text, _environment(value), _ELEMENTS.get(result_type, "unknown"), now)
-    if not isinstance(found, bool):
-        raise ExpressionError(f"expected bool, but got {type_name(found)}")
     return found
 
 
@@ -126,7 +95,9 @@ def _prepared(text: str, types: tuple[tuple[str, Type], ...]) -> Node:
     return tree
 
 
-def _evaluate(text: str, environment: Mapping[str, Any], element: str, now: datetime | None) -> Any:
+def _evaluate(
+    text: str, environment: Mapping[str, Any], element: str, now: datetime | None
+) -> tuple[Any, frozenset[str]]:
     types = {
         name: Type("func") if callable(value) else type_of(value)._replace(element=element)
         for name, value in environment.items()
@@ -134,7 +105,8 @@ def _evaluate(text: str, environment: Mapping[str, Any], element: str, now: date
     try:
         tree = _prepared(text, tuple((name, types[name]) for name in environment))
         builtins = {**_BUILTINS, "now": lambda _: _now(now)}
-        return Interpreter(environment, builtins, times.method).evaluate(tree)
+        run = Interpreter(environment, builtins, times.method)
+        return run.evaluate(tree), frozenset(run.budget.met)
     except RecursionError:
         raise ExpressionError("expression or result is nested too deeply") from None
     except UnicodeError as error:
@@ -145,15 +117,3 @@ def _now(now: datetime | None) -> datetime:
     if now is None:
         raise ExpressionError("now() is not available here")
     return now
-
-
-def _is_no_data(value: Any) -> bool:
-    return value is None or value == []
-
-
-def _missing(value: Any) -> str:
-    """Why a result says nothing: it is empty, or NaN alone or among others; "" when it says something."""
-    if _is_no_data(value):
-        return NO_DATA
-    values = value if isinstance(value, list) else [value]
-    return NOT_A_NUMBER if any(isinstance(v, float) and math.isnan(v) for v in values) else ""

@@ -116,7 +116,7 @@ class Interpreter:
             raise ExpressionError(
                 "array elements can only be selected using an integer (got float64)"
             )
-        return fetch(base, key)
+        return self.budget.read(fetch(base, key))
 
     def _slice(self, node: n.Slice, scope: Scope) -> Any:
         base = self._value(node.base, scope)
@@ -136,7 +136,7 @@ class Interpreter:
 
     def _chain(self, node: n.Chain, scope: Scope) -> Any:
         value = self._value(node.inner, scope)
-        return None if value is _NOTHING else value
+        return self.budget.read(None) if value is _NOTHING else value
 
     def _call(self, node: n.Call, scope: Scope) -> Any:
         if isinstance(node.callee, n.Member):

@@ -1,6 +1,7 @@
 """The tree of an expression. Immutable, so a parsed expression is shared by all its evaluations."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -129,3 +130,18 @@ Node = (
     | Let
     | Sequence
 )
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything below it."""
+    yield node
+    for field in fields(node):
+        yield from _below(getattr(node, field.name))
+
+
+def _below(part: Any) -> Iterator[Node]:
+    if isinstance(part, Node):
+        yield from walk(part)
+    elif isinstance(part, tuple):
+        for item in part:
+            yield from _below(item)

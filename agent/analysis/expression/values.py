@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from agent.analysis.expression.nodes import ExpressionError
+from agent.analysis.missing import EMPTY, NAN
 from agent.api.durations import format_go_duration
 from agent.api.regex import BadPattern, compile_pattern
 
@@ -24,11 +25,24 @@ class Budget:
 
     def __init__(self) -> None:
         self._left = MAX_STEPS
+        self.met: set[str] = set()
+        """What is no data and was met on the way: missing.EMPTY, missing.NAN."""
 
     def charge(self, steps: int = 1) -> None:
         self._left -= steps
         if self._left < 0:
             raise ExpressionError(f"expression takes more than {MAX_STEPS} steps")
+
+    def compared(self, *values: Any) -> None:
+        """Remembers that NaN was among what is compared."""
+        if any(isinstance(value, float) and math.isnan(value) for value in values):
+            self.met.add(NAN)
+
+    def read(self, value: Any) -> Any:
+        """The value, which a condition reads from data; remembers that nothing was there."""
+        if value is None or value == []:
+            self.met.add(EMPTY)
+        return value
 
     def charge_reading(self, *values: Any) -> None:
         """Long texts and lists cost more than short ones."""
@@ -65,6 +79,7 @@ def equal(left: Any, right: Any, budget: Budget) -> bool:
     budget.charge()
     if is_number(left) and is_number(right):
         both_int = isinstance(left, int) and isinstance(right, int)
+        budget.compared(left, right)
         return bool(left == right if both_int else float(left) == float(right))
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(
@@ -85,6 +100,7 @@ def binary(operator: str, left: Any, right: Any, budget: Budget) -> Any:
     if operator == "!=":
         return not equal(left, right, budget)
     if operator in ("<", ">", "<=", ">="):
+        budget.compared(left, right)
         return _ordered(operator, left, right)
     if operator == "in":
         return contained(left, right, budget)

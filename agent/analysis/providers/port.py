@@ -1,26 +1,29 @@
 """The seam of metric providers: a provider is one file and one line in registry.py."""
 
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from agent.analysis.judge import judge
+from agent.analysis.missing import KIND, POLICY, Missing, Policy
+from agent.analysis.verdict import Compat
 from agent.api.analysis import Measurement, Metric
 from agent.api.meta import Struct
-
-Compat = Literal["safe", "argo"]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One measurement that is due. Arguments and secrets are in the metric already.
 
     Attributes:
+        missing: what a measurement without data is (`safe` only).
         secrets: values that must not appear in messages or metadata.
     """
 
     metric: Metric
     now: datetime
     compat: Compat = "safe"
+    missing: Policy = "error"
     secrets: tuple[str, ...] = ()
 
 
@@ -34,7 +37,8 @@ class Header(Struct):
 class Provider(Protocol):
     """A source of measurements. Total: what goes wrong is a measurement of phase Error with the reason.
 
-    An answer that is late or unreadable is never Successful; what empty data mean is `judge`'s business.
+    An answer that is late or unreadable is never Successful. What a readable answer comes to, also an empty
+    one, is for `judged` to say; the value and what was asked (the resolved query) belong to the measurement.
     """
 
     name: str
@@ -52,3 +56,44 @@ class Provider(Protocol):
 def failed(message: str, metadata: dict[str, str] | None = None) -> Measurement:
     """A measurement that could not be made."""
     return Measurement(phase="Error", message=message, metadata=metadata)
+
+
+def judged(
+    asked: Asked,
+    value: Any,
+    result_type: str,
+    shown: str,
+    *,
+    noted: Missing | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Measurement:
+    """The measurement of an answer.
+
+    Args:
+        value, result_type, noted: as `judge` takes them.
+        shown: the value as users see it. Argo drops it when a condition raises; whoever looks for the cause
+            needs it, so `safe` keeps it.
+        metadata: what else the provider has to say.
+    """
+    metric = asked.metric
+    found = judge(
+        value,
+        success=metric.success_condition,
+        failure=metric.failure_condition,
+        result_type=result_type,
+        compat=asked.compat,
+        policy=asked.missing,
+        noted=noted,
+        now=asked.now,
+    )
+    more = dict(metadata or {})
+    if found.missing:
+        more[KIND] = found.missing.kind
+    if not found.counts:
+        more[POLICY] = "ignore"
+    return Measurement(
+        phase=found.phase,
+        message=found.message,
+        value="" if found.phase == "Error" and asked.compat == "argo" else shown,
+        metadata=more or None,
+    )

@@ -11,8 +11,9 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from agent.analysis.expression import evaluate_time, judge
-from agent.analysis.providers.port import Asked, Compat, Header, failed
+from agent.analysis.expression import evaluate_time
+from agent.analysis.missing import warned
+from agent.analysis.providers.port import Asked, Header, failed, judged
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import parse_json, read
 from agent.api.durations import parse_go_duration
@@ -98,7 +99,7 @@ class Prometheus:
             )
         except Unavailable as error:
             return failed(str(error), metadata)
-        measured = convert(asked.metric, answer, asked.compat, now=asked.now)
+        measured = convert(asked, answer)
         return msgspec.structs.replace(measured, metadata={**metadata, **(measured.metadata or {})})
 
 
@@ -131,9 +132,7 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
     )
 
 
-def convert(
-    metric: Metric, answer: Answer, compat: Compat, *, now: datetime | None = None
-) -> Measurement:
+def convert(asked: Asked, answer: Answer) -> Measurement:
     """The measurement that an answer of the HTTP API comes to."""
     try:
         body: Any = parse_json(answer.body)
@@ -153,17 +152,8 @@ def convert(
         said = body["warnings"]
         warnings = said if isinstance(said, list) else [said]
         metadata = {"warnings": ",".join(msgspec.json.encode(w).decode() for w in warnings)}
-    phase, message = judge(
-        value,
-        success=metric.success_condition,
-        failure=metric.failure_condition,
-        result_type=kind,
-        compat=compat,
-        now=now,
-    )
-    # Argo drops the value when a condition raises; whoever looks for the cause needs it.
-    shown = "" if phase == "Error" and compat == "argo" else text(value)
-    return Measurement(phase=phase, message=message, value=shown, metadata=metadata)
+    noted = warned(f"Prometheus warns: {metadata['warnings']}") if metadata else None
+    return judged(asked, value, kind, text(value), noted=noted, metadata=metadata)
 
 
 def text(value: float | list[float]) -> str:

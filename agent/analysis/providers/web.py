@@ -1,13 +1,11 @@
 """Web: any HTTP API that answers JSON or text (reference: Argo's metricproviders/webmetric)."""
 
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from agent.analysis.expression import judge
 from agent.analysis.providers.jsonpath import find
-from agent.analysis.providers.port import Asked, Compat, Header, failed
+from agent.analysis.providers.port import Asked, Header, failed, judged
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import parse_json, read
 from agent.api.meta import Struct
@@ -68,7 +66,7 @@ class Web:
             )
         except Unavailable as error:
             return failed(str(error))
-        return convert(asked.metric, answer, asked.compat, now=asked.now)
+        return convert(asked, answer)
 
 
 def plan(metric: Metric) -> Request:
@@ -97,19 +95,17 @@ def plan(metric: Metric) -> Request:
     )
 
 
-def convert(
-    metric: Metric, answer: Answer, compat: Compat, *, now: datetime | None = None
-) -> Measurement:
+def convert(asked: Asked, answer: Answer) -> Measurement:
     """The measurement that an answer comes to."""
     if not 200 <= answer.status < 300:
         return failed(f"received non 2xx response code: {answer.status}")
-    path = str(((metric.provider or {}).get("web") or {}).get("jsonPath") or "")
+    path = str(((asked.metric.provider or {}).get("web") or {}).get("jsonPath") or "")
     try:
         value: Any = parse_json(answer.body)
     except Refused:
         # Not JSON is plain text, as in Argo; a path into it finds nothing.
         value, shown = answer.body.decode(errors="replace"), answer.body.decode(errors="replace")
-        if path and compat == "safe":
+        if path and asked.compat == "safe":
             return failed(f"the answer is not JSON, so {path} finds nothing: {shown[:200]!r}")
     else:
         if path:
@@ -121,27 +117,4 @@ def convert(
                 return failed("result of web metric produced no value")
             value = hits[0]
         shown = msgspec.json.encode(value, order="deterministic").decode()
-    phase, message = judge(
-        floats(value),
-        success=metric.success_condition,
-        failure=metric.failure_condition,
-        result_type="json",
-        compat=compat,
-        now=now,
-    )
-    return Measurement(
-        phase=phase, message=message, value="" if phase == "Error" and compat == "argo" else shown
-    )
-
-
-def floats(value: Any) -> Any:
-    """JSON numbers as floats, which is what Go's decoder gives the conditions."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return float(value)
-    if isinstance(value, list):
-        return [floats(item) for item in value]
-    if isinstance(value, dict):
-        return {name: floats(item) for name, item in value.items()}
-    return value
+    return judged(asked, value, "json", shown)

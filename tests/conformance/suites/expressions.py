@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from agent.analysis.expression import evaluate_time, judge
+from agent.analysis.expression import evaluate_time
+from agent.analysis.judge import judge
 from agent.api.times import format_time
 from agent.errors import Refused
 from tests.conformance.compare import differences
@@ -17,7 +18,7 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
     if given["question"] == "time":
         return differences(expect, _time(given["expression"], expect))
     kind = given.get("resultType", "json")
-    phase, message = judge(
+    phase, message, *_ = judge(
         _typed(given.get("result"), kind),
         success=given.get("successCondition") or "",
         failure=given.get("failureCondition") or "",

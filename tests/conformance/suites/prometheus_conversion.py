@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from agent.analysis.providers.port import Asked
 from agent.analysis.providers.prometheus import QUERY, Prometheus, convert, plan
 from agent.api.analysis import Metric
 from agent.api.decode import read
@@ -30,7 +31,7 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
         return differences(expect, {"phase": "Error", "message": error.detail})
     answer = given["response"]
     body = msgspec.json.encode(answer["body"]) if "body" in answer else answer["text"].encode()
-    made = convert(metric, Answer(answer["status"], {}, body), "argo", now=NOW)
+    made = convert(Asked(metric=metric, now=NOW, compat="argo"), Answer(answer["status"], {}, body))
     form = {name: value for name, value in query.form.items() if name != "timeout"}
     got: dict[str, Any] = {
         "phase": made.phase,

@@ -1,15 +1,19 @@
 """web-provider: HTTP answers of a web metric become measurements, and the request that was sent."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import msgspec
 
+from agent.analysis.providers.port import Asked
 from agent.analysis.providers.web import convert, plan
 from agent.api.analysis import Metric
 from agent.api.decode import read
 from agent.errors import Refused
 from agent.http import Answer
 from tests.conformance.compare import differences
+
+_NOW: Final = datetime(2024, 5, 1, 10, 0, tzinfo=UTC)
 
 
 def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
@@ -21,7 +25,7 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
             expect, {"phase": "Error", "message": error.detail, "setupError": error.detail}
         )
     answer = Answer(given["response"]["status"], {}, given["response"]["body"].encode())
-    made = convert(metric, answer, "argo")
+    made = convert(Asked(metric=metric, now=_NOW, compat="argo"), answer)
     sent: dict[str, Any] = {"method": request.method}
     wanted = expect.get("request") or {}
     if "body" in wanted:
