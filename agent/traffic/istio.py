@@ -5,12 +5,13 @@ the fix instead of being skipped, destinations and subsets of others are never d
 several VirtualServices is in trouble the weight is still lowered on the rest.
 """
 
-from collections.abc import Mapping
+from contextlib import suppress
 
 from agent.api.meta import Object, Ref
 from agent.api.rollout import IstioTrafficRouting, Rollout
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Roles, roles_of
+from agent.traffic.istio_managed import managed_in
 from agent.traffic.istio_names import istio_of
 from agent.traffic.istio_objects import (
     FIELD,
@@ -22,19 +23,12 @@ from agent.traffic.istio_objects import (
     observed_roles,
     routes_of,
     rule_ref,
-    unchanged_since_read,
 )
-from agent.traffic.istio_routes import (
-    canary_share,
-    canary_share_or_full,
-    check_pair,
-    exposed_beside,
-    rewrite,
-)
-from agent.traffic.istio_selection import Block, Target, blocks_of, targets_of
+from agent.traffic.istio_plan import no_routes, targets_in, virtual_service_changes
+from agent.traffic.istio_routes import canary_share, check_pair
+from agent.traffic.istio_selection import Block, blocks_of, targets_of
 from agent.traffic.istio_subsets import check_subsets, hash_operations, shelter_operations
-from agent.traffic.json_patch import Operation, guards_first
-from agent.traffic.types import Desired, FieldError, RouteChange, RouteObjects, RoutePlan
+from agent.traffic.types import Claim, Desired, FieldError, RouteChange, RouteObjects, RoutePlan
 
 
 class Istio:
@@ -85,7 +79,7 @@ class Istio:
                 roles = observed_roles(rollout, objects)
                 blocks = blocks_of(route.settings, service, roles)
                 if not blocks:
-                    raise Refused(_no_routes(ref))
+                    raise Refused(no_routes(ref))
             except Refused as error:
                 errors.append(FieldError(route.field, error.detail))
                 continue
@@ -104,11 +98,38 @@ class Istio:
             shares = [
                 canary_share(target)
                 for route in routes_of(rollout, istio)
-                for target in _targets(rollout, route, observed(objects, route.ref), roles)
+                for target in targets_in(rollout, route, observed(objects, route.ref), roles)
             ]
         except Refused:
             return None
         return max(shares, default=None)
+
+    def managed_routes(self, rollout: Rollout, objects: RouteObjects) -> tuple[str, ...]:
+        istio = istio_of(rollout)
+        found: dict[str, None] = {}
+        for route in configured(rollout, istio) if istio else ():
+            service = objects.get(route.ref)
+            if service is not None:
+                with suppress(Refused):
+                    found |= dict.fromkeys(managed_in(rollout, service))
+        return tuple(found)
+
+    def claims(self, rollout: Rollout, objects: RouteObjects) -> tuple[Claim, ...]:
+        istio = istio_of(rollout)
+        if istio is None:
+            return ()
+        claims: dict[Claim, None] = {}
+        roles = observed_roles(rollout, objects)
+        for route in configured(rollout, istio):
+            with suppress(Refused):
+                for target in targets_in(rollout, route, observed(objects, route.ref), roles):
+                    claims[Claim(route.ref, target.label)] = None
+        rule, settings = rule_ref(rollout, istio), istio.destination_rule
+        if rule and settings:
+            for subset in (settings.canary_subset_name, settings.stable_subset_name):
+                if subset:
+                    claims[Claim(rule, f"subset '{subset}'")] = None
+        return tuple(claims)
 
     def plan(self, rollout: Rollout, objects: RouteObjects, desired: Desired) -> RoutePlan:
         """Lowers first, then subsets, then raises: the order in which they are safe.
@@ -118,24 +139,22 @@ class Istio:
         istio = istio_of(rollout)
         if istio is None:
             return RoutePlan()
-        weights: list[RouteChange] = []
+        changes: list[RouteChange] = []
         refusal: FieldError | None = None
-        if desired.canary_weight is not None:
-            experiments = {d.service_name: d.weight for d in desired.additional if d.service_name}
+        if desired.canary_weight is not None or desired.managed:
             try:
                 routes = routes_of(rollout, istio)
             except Refused as error:
                 return RoutePlan(refusal=FieldError(error.field, error.detail))
-            roles = observed_roles(rollout, objects, tuple(experiments))
+            experiments = tuple(d.service_name for d in desired.additional if d.service_name)
+            roles = observed_roles(rollout, objects, experiments)
             for route in routes:
-                changes, trouble = _weight_changes(
-                    rollout, route, objects, roles, desired.canary_weight, experiments
-                )
-                weights += changes
+                made, trouble = _route_changes(rollout, route, objects, roles, desired)
+                changes += made
                 if trouble:
                     refusal = refusal or FieldError(trouble.field or route.field, trouble.detail)
-        lowers = tuple(change for change in weights if change.direction == "lower")
-        raises = tuple(change for change in weights if change.direction == "raise")
+        lowers = tuple(change for change in changes if change.direction == "lower")
+        raises = tuple(change for change in changes if change.direction == "raise")
         try:
             subsets = _subset_changes(rollout, istio, objects, desired)
         except Refused as error:
@@ -161,50 +180,16 @@ class Istio:
         return RoutePlan(changes=(change_of(ref, rule, operations, "repoint", reason),))
 
 
-def _weight_changes(
-    rollout: Rollout,
-    route: Route,
-    objects: RouteObjects,
-    roles: Roles,
-    weight: int,
-    experiments: Mapping[str, int],
+def _route_changes(
+    rollout: Rollout, route: Route, objects: RouteObjects, roles: Roles, desired: Desired
 ) -> tuple[list[RouteChange], Refused | None]:
-    """At most one lower and one raise of one VirtualService, the raise on top of the lower; and trouble."""
-    lowers: list[Operation] = []
-    raises: list[Operation] = []
-    trouble: Refused | None = None
+    """The changes of one VirtualService, and trouble. Nothing has to leave one that is not there."""
     try:
         service = observed(objects, route.ref)
-        targets = _targets(rollout, route, service, roles)
     except Refused as error:
-        return [], error
-    for target in targets:
-        try:
-            written = rewrite(target, roles, weight, experiments)
-        except Refused as error:
-            trouble = trouble or error
-            continue
-        (lowers if _lowers(target, weight, experiments) else raises).extend(written)
-    changes: list[RouteChange] = []
-    reason = f"canary weight {weight} on {route.ref}"
-    if lowers:
-        changes.append(change_of(route.ref, service, guards_first(lowers), "lower", reason))
-    if raises:
-        before = changes[0].after if changes else service
-        guard = [] if changes else unchanged_since_read(service)
-        changes.append(
-            change_of(route.ref, before, guards_first([*guard, *raises]), "raise", reason)
-        )
-    return changes, trouble
-
-
-def _lowers(target: Target, weight: int, experiments: Mapping[str, int]) -> bool:
-    """What is not surely a lower is a raise: raises are the guarded ones."""
-    now = canary_share_or_full(target)
-    if weight != now:
-        return weight < now
-    exposed = sum(experiments.values())
-    return exposed < exposed_beside(target) or (weight == 0 and exposed == 0)
+        needed = desired.canary_weight is not None or any(item.match for item in desired.managed)
+        return [], error if needed else None
+    return virtual_service_changes(rollout, route, service, roles, desired)
 
 
 def _subset_changes(
@@ -235,18 +220,6 @@ def _subset_changes(
     return (change_of(ref, rule, operations, "repoint", reason),) if operations else ()
 
 
-def _targets(rollout: Rollout, route: Route, service: Object, roles: Roles) -> tuple[Target, ...]:
-    blocks = blocks_of(route.settings, service, roles)
-    if not blocks:
-        raise Refused(_no_routes(route.ref), field=route.field)
-    managed = managed_names(rollout)
-    return tuple(
-        target
-        for block in blocks
-        for target in targets_of(block, route.settings, managed, service, roles)
-    )
-
-
 def _block_trouble(
     rollout: Rollout, route: Route, service: Object, roles: Roles, block: Block
 ) -> str:
@@ -259,7 +232,3 @@ def _block_trouble(
             return error.detail
         return f"Istio VirtualService has invalid {block.upper()} routes. Error: {error.detail}"
     return ""
-
-
-def _no_routes(ref: Ref) -> str:
-    return f"{ref} has no routes: add one in spec.http with the stable and the canary destination"

@@ -1,135 +1,123 @@
 """Header and mirror routes, which the rollout itself puts in front of the user's routes.
 
-Pure plans for the steps setHeaderRoute and setMirrorRoute and for taking all such routes away. Routes in
-managedRoutes stand first, in that order; all others keep theirs. (Argo multiplies unnamed routes when
-it orders them, and stops at the first VirtualService that has nothing to remove.)
+Routes in managedRoutes stand first, in that order; all others keep theirs. (Argo multiplies unnamed routes
+when it orders them, and stops at the first VirtualService that has nothing to remove.) Everything here raises
+Refused with a sentence for the user; agent.traffic.istio turns that into a refusal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from agent.api.meta import Object
-from agent.api.rollout import Rollout, RouteMatch, SetHeaderRoute, SetMirrorRoute, StringMatch
+from agent.api.rollout import Rollout, RouteMatch, SetHeaderRoute, StringMatch
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Destination, Roles
-from agent.traffic.istio_names import istio_of
-from agent.traffic.istio_objects import (
-    Route,
-    change_of,
-    managed_names,
-    observed,
-    observed_roles,
-    routes_of,
-    unchanged_since_read,
-)
+from agent.traffic.istio_objects import Route, managed_names
 from agent.traffic.istio_routes import FULL, check_pair
 from agent.traffic.istio_selection import routes_in, targets_of
-from agent.traffic.json_patch import Operation, add, check, guards_first, pointer, remove
-from agent.traffic.types import FieldError, RouteChange, RouteObjects, RoutePlan
+from agent.traffic.json_patch import Operation, add, check, pointer, remove
+from agent.traffic.types import ManagedRoute
 
 HttpRoute = dict[str, Any]
-Build = Callable[[Roles, Destination, Sequence[Destination]], HttpRoute]
-"""Makes the managed route from the roles, the canary's destination and all of the first weighted route."""
+_HTTP = pointer("spec", "http")
 
 
-def plan_header_route(rollout: Rollout, objects: RouteObjects, step: SetHeaderRoute) -> RoutePlan:
-    """Calls with these headers go to the canary, all of them. Without a match the route is taken away."""
-    if not step.match:
-        return _plan(rollout, objects, step.name, None)
-    matches = [
-        {"headers": {item.header_name: _condition(item.header_value)}} for item in step.match
-    ]
+def managed_in(rollout: Rollout, service: Object) -> tuple[str, ...]:
+    """Names of the rollout's header and mirror routes that stand in a VirtualService, top to bottom.
 
-    def build(roles: Roles, canary: Destination, _all: Sequence[Destination]) -> HttpRoute:
-        where = {"destination": _canary_place(roles, canary), "weight": FULL}
-        return {"name": step.name, "match": matches, "route": [where]}
-
-    return _plan(rollout, objects, step.name, build)
-
-
-def plan_mirror_route(rollout: Rollout, objects: RouteObjects, step: SetMirrorRoute) -> RoutePlan:
-    """Matching calls are answered as before and copied to the canary. Without a match: taken away."""
-    if not step.match:
-        return _plan(rollout, objects, step.name, None)
-    matches = [_match(item) for item in step.match]
-    percentage = FULL if step.percentage is None else step.percentage
-
-    def build(roles: Roles, canary: Destination, every: Sequence[Destination]) -> HttpRoute:
-        return {
-            "name": step.name,
-            "match": matches,
-            "route": [item.item for item in every],
-            "mirror": _canary_place(roles, canary),
-            "mirrorPercentage": {"value": percentage},
-        }
-
-    return _plan(rollout, objects, step.name, build)
-
-
-def plan_removal(rollout: Rollout, objects: RouteObjects) -> RoutePlan:
-    """Take away every managed route and those of header and mirror steps, where they are.
-
-    A VirtualService that is missing, or has no http routes, has none of them.
+    A route of that name that carries the rollout's weights is the user's, whatever the names say.
     """
-    istio, canary = istio_of(rollout), rollout.spec.strategy.canary
-    if istio is None or canary is None:
-        return RoutePlan()
-    steps = [
-        part.name
-        for step in canary.steps or ()
-        for part in (step.set_header_route, step.set_mirror_route)
-        if part is not None
-    ]
-    leaving = tuple(dict.fromkeys((*steps, *managed_names(rollout))))
-    changes: list[RouteChange] = []
-    try:
-        for route in routes_of(rollout, istio):
-            service = objects.get(route.ref)
-            if service is None or not (service.get("spec") or {}).get("http"):
-                continue
-            _check_names(route, leaving)
-            before = routes_in("http", service)
-            after = [item for item in before if item.get("name") not in leaving]
-            changes += _change(route, service, before, after, "lower", "managed routes removed")
-    except Refused as error:
-        return RoutePlan(changes=tuple(changes), refusal=_refusal(error))
-    return RoutePlan(changes=tuple(changes))
+    canary = rollout.spec.strategy.canary
+    named = set(managed_names(rollout))
+    for step in (canary.steps if canary else None) or ():
+        named |= {part.name for part in (step.set_header_route, step.set_mirror_route) if part}
+    if not named or not has_http(service):
+        return ()
+    return tuple(
+        name for route in routes_in("http", service) if (name := route.get("name")) in named
+    )
 
 
-def _plan(rollout: Rollout, objects: RouteObjects, name: str, build: Build | None) -> RoutePlan:
-    """The managed route `name` as built on every VirtualService, or taken off them."""
-    istio = istio_of(rollout)
-    if istio is None:
-        return RoutePlan()
-    managed, changes = managed_names(rollout), []
-    try:
-        if build and name not in managed:
+def has_http(service: Object) -> bool:
+    """Whether the VirtualService has http routes: only beside these can managed routes stand."""
+    spec = service.get("spec")
+    return bool(isinstance(spec, dict) and spec.get("http"))
+
+
+def removals(route: Route, service: Object, managed: Sequence[ManagedRoute]) -> list[Operation]:
+    """Operations that take away the managed routes that should be gone, where they are."""
+    leaving = tuple(item.name for item in managed if not item.match)
+    if not leaving or not has_http(service):
+        return []
+    _check_names(route, leaving)
+    operations: list[Operation] = []
+    http = routes_in("http", service)
+    for index in reversed(range(len(http))):
+        if http[index].get("name") in leaving:
+            at = pointer("spec", "http", index)
+            operations += [check(at + "/name", http[index]["name"]), remove(at)]
+    return operations
+
+
+def insertions(
+    rollout: Rollout,
+    route: Route,
+    service: Object,
+    roles: Roles,
+    managed: Sequence[ManagedRoute],
+) -> list[Operation]:
+    """Operations that make the wanted managed routes stand as they should; routes that stay are not named.
+
+    They rely on every index, so the patch needs `unchanged_http` of the object that they were made for.
+    """
+    wanted = {item.name: item for item in managed if item.match}
+    if not wanted:
+        return []
+    allowed = managed_names(rollout)
+    for name in wanted:
+        if name not in allowed:
             raise Refused(
                 f"route '{name}' is not allowed: list it in trafficRouting.managedRoutes",
                 field="spec.strategy.canary.trafficRouting.managedRoutes",
             )
-        roles = observed_roles(rollout, objects)
-        for route in routes_of(rollout, istio):
-            _check_names(route, managed)
-            service = observed(objects, route.ref)
-            if not (service.get("spec") or {}).get("http"):
-                raise Refused(f"spec.http not found in {route.ref}", field=route.field)
-            before = routes_in("http", service)
-            after = [item for item in before if item.get("name") != name]
-            if build:
-                (first, *_rest) = targets_of("http", route.settings, managed, service, roles)
-                canary, _stable = check_pair(first, roles)
-                after = _ordered([build(roles, canary, first.destinations), *after], managed)
-            reason = f"managed route '{name}'"
-            direction: Literal["lower", "raise"] = "raise" if build else "lower"
-            changes += _change(route, service, before, after, direction, reason)
-    except Refused as error:
-        return RoutePlan(refusal=_refusal(error))
-    return RoutePlan(changes=tuple(changes))
+    _check_names(route, allowed)
+    if not has_http(service):
+        raise Refused(f"spec.http not found in {route.ref}", field=route.field)
+    before = routes_in("http", service)
+    (first, *_rest) = targets_of("http", route.settings, allowed, service, roles)
+    canary, _stable = check_pair(first, roles)
+    built = [_build(item, roles, canary, first.destinations) for item in wanted.values()]
+    kept = [item for item in before if item.get("name") not in wanted]
+    return _difference(before, _ordered([*built, *kept], allowed))
+
+
+def unchanged_http(service: Object) -> Operation:
+    """The http routes must be the very ones that were judged: an insertion relies on every index."""
+    return check(_HTTP, routes_in("http", service))
+
+
+def _build(
+    item: ManagedRoute, roles: Roles, canary: Destination, every: Sequence[Destination]
+) -> HttpRoute:
+    """The managed route, from the destinations of the route that carries the weights."""
+    if isinstance(item, SetHeaderRoute):
+        matches = [
+            {"headers": {entry.header_name: _condition(entry.header_value)}}
+            for entry in item.match or ()
+        ]
+        where = {"destination": _canary_place(roles, canary), "weight": FULL}
+        return {"name": item.name, "match": matches, "route": [where]}
+    return {
+        "name": item.name,
+        "match": [_match(entry) for entry in item.match or ()],
+        "route": [destination.item for destination in every],
+        "mirror": _canary_place(roles, canary),
+        "mirrorPercentage": {"value": FULL if item.percentage is None else item.percentage},
+    }
 
 
 def _ordered(routes: Sequence[HttpRoute], managed: Sequence[str]) -> list[HttpRoute]:
@@ -137,18 +125,8 @@ def _ordered(routes: Sequence[HttpRoute], managed: Sequence[str]) -> list[HttpRo
     return [*first, *(route for route in routes if route.get("name") not in managed)]
 
 
-def _change(
-    route: Route,
-    service: Object,
-    before: Sequence[HttpRoute],
-    after: Sequence[HttpRoute],
-    direction: Literal["lower", "raise"],
-    reason: str,
-) -> list[RouteChange]:
-    """The insertions and removals between the two lists, as one patch; routes that stay are not named.
-
-    An insertion relies on every index, so it also needs the very object that was read.
-    """
+def _difference(before: Sequence[HttpRoute], after: Sequence[HttpRoute]) -> list[Operation]:
+    """The insertions and removals between the two lists."""
     old = [msgspec.json.encode(item, order="sorted") for item in before]
     new = [msgspec.json.encode(item, order="sorted") for item in after]
     operations: list[Operation] = []
@@ -157,18 +135,11 @@ def _change(
     ):
         if tag == "equal":
             continue
-        for index in reversed(range(start, end)):
-            at = pointer("spec", "http", index)
-            operations += [check(at + "/name", before[index]["name"]), remove(at)]
+        operations += [remove(pointer("spec", "http", i)) for i in reversed(range(start, end))]
         operations += [
             add(pointer("spec", "http", start), item) for item in reversed(after[new_start:new_end])
         ]
-    if not operations:
-        return []
-    inserts = any(operation["op"] == "add" for operation in operations)
-    guard = unchanged_since_read(service) if inserts else []
-    patch = guards_first([*guard, *operations])
-    return [change_of(route.ref, service, patch, direction, f"{reason} on {route.ref}")]
+    return operations
 
 
 def _check_names(route: Route, managed: Sequence[str]) -> None:
@@ -180,10 +151,6 @@ def _check_names(route: Route, managed: Sequence[str]) -> None:
                 f"{route.ref}: give the managed route another name",
                 field=route.field,
             )
-
-
-def _refusal(error: Refused) -> FieldError:
-    return FieldError(error.field, error.detail)
 
 
 def _canary_place(roles: Roles, canary: Destination) -> dict[str, Any]:

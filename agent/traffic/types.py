@@ -6,10 +6,13 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from agent.api.meta import Object, Ref
-from agent.api.rollout import Rollout, WeightDestination
+from agent.api.rollout import Rollout, SetHeaderRoute, SetMirrorRoute, WeightDestination
 
 RouteObjects = Mapping[Ref, Object]
 """The route objects (VirtualService, DestinationRule, …) of one rollout, as observed."""
+
+ManagedRoute = SetHeaderRoute | SetMirrorRoute
+"""A route of the rollout's own in front of the user's. Without `match` it should be gone."""
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -32,19 +35,33 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         canary_hash, stable_hash: pod-template hashes that hash-based subsets should select ("" removes).
         additional: services of experiments, with their weights and hashes. Those recorded in
             status.canary.weights.additional that are missing here are taken off the route.
+        managed: header and mirror routes, each as it should be; without a `match` it should be gone. Routes
+            that are not listed are left alone.
     """
 
     canary_weight: int | None = None
     canary_hash: str | None = None
     stable_hash: str | None = None
     additional: tuple[WeightDestination, ...] = ()
+    managed: tuple[ManagedRoute, ...] = ()
+
+
+class Claim(msgspec.Struct, frozen=True, order=True):
+    """A part of a route object that one rollout writes, in words that say the same for every rollout.
+
+    Two rollouts with an equal claim would undo each other's writes for ever: both are refused.
+    """
+
+    ref: Ref
+    part: str
 
 
 class RouteChange(msgspec.Struct, frozen=True, kw_only=True):
     """One object's change.
 
     Attributes:
-        direction: `lower` or `raise` the canary's weight, or `repoint` (subsets, no weight moves).
+        direction: `lower` or `raise` the canary's exposure, or `repoint` (subsets, no weight moves). A
+            managed route that goes is a lower, one that comes or changes is a raise.
         patch: minimal JSON Patch (RFC 6902) with `test` operations on what was read.
         reason: a short sentence for people and logs.
     """
@@ -89,8 +106,19 @@ class Router(Protocol):
         """
         ...
 
+    def managed_routes(self, rollout: Rollout, objects: RouteObjects) -> tuple[str, ...]:
+        """Names of this rollout's header and mirror routes that the objects have now."""
+        ...
+
+    def claims(self, rollout: Rollout, objects: RouteObjects) -> tuple[Claim, ...]:
+        """The parts of route objects that only this rollout may write; none when they cannot be told."""
+        ...
+
     def plan(self, rollout: Rollout, objects: RouteObjects, desired: Desired) -> RoutePlan:
-        """The changes that make the routes say what is desired; empty when they already do."""
+        """The changes that make the routes say what is desired; empty when they already do.
+
+        A managed route was read back when its plan is empty and not refused.
+        """
         ...
 
     def plan_shelter(self, rollout: Rollout, objects: RouteObjects, stable_hash: str) -> RoutePlan:

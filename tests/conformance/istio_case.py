@@ -6,9 +6,9 @@ from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
 from agent.api.rollout import Rollout, SetHeaderRoute, SetMirrorRoute, WeightDestination
+from agent.rollout import managed_routes
 from agent.traffic.istio import Istio
 from agent.traffic.istio_destinations import services
-from agent.traffic.istio_managed import plan_header_route, plan_mirror_route, plan_removal
 from agent.traffic.istio_subsets import switch_delay
 from agent.traffic.types import Desired, RoutePlan
 
@@ -58,12 +58,12 @@ class Play:
             )
         elif action["do"] == "setHeaderRoute":
             step = read(SetHeaderRoute, action["setHeaderRoute"])
-            return self._carry(plan_header_route(self.rollout, self.objects, step))
+            return self._settle(Desired(managed=(step,)))
         elif action["do"] == "setMirrorRoute":
             mirror = read(SetMirrorRoute, action["setMirrorRoute"])
-            return self._carry(plan_mirror_route(self.rollout, self.objects, mirror))
+            return self._settle(Desired(managed=(mirror,)))
         elif action["do"] == "removeManagedRoutes":
-            return self._carry(plan_removal(self.rollout, self.objects))
+            return self._settle(Desired(managed=managed_routes.gone(self.rollout)))
         else:
             raise ValueError(f"unknown action {action['do']!r}")
         if not error:

@@ -15,7 +15,15 @@ from agent.api.times import parse_time
 from agent.cluster.local import patches
 from agent.rollout.decide import decide
 from agent.rollout.types import Decision, Observation, Policy, Stage, Write
-from agent.traffic.types import Desired, FieldError, RouteChange, RouteObjects, RoutePlan, Router
+from agent.traffic.types import (
+    Claim,
+    Desired,
+    FieldError,
+    RouteChange,
+    RouteObjects,
+    RoutePlan,
+    Router,
+)
 
 ROUTE = Ref("Route", "default", "route")
 MAX_PASSES = 200
@@ -39,6 +47,14 @@ class RecordingRouter:
         del rollout
         weight: int = objects[ROUTE]["weight"]
         return weight
+
+    def managed_routes(self, rollout: Rollout, objects: RouteObjects) -> tuple[str, ...]:
+        del rollout, objects
+        return ()
+
+    def claims(self, rollout: Rollout, objects: RouteObjects) -> tuple[Claim, ...]:
+        del rollout, objects
+        return ()
 
     def plan(self, rollout: Rollout, objects: RouteObjects, desired: Desired) -> RoutePlan:
         del rollout
