@@ -24,6 +24,7 @@ from agent.engine.pruned import Pruned, merge_diff
 from agent.engine.raising import Raiser
 from agent.engine.records import TakeRecords
 from agent.engine.write import Writer, version_of
+from agent.errors import SerinusError
 from agent.rollout.types import Announcement, Stage, Write
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,7 @@ class Actor:
         did not go through.
         """
         staged = _by_stage(turn.decision.writes)
-        wrote = await self._send(turn, staged.get(Stage.ROUTES_DOWN, ()), None)
+        wrote = await self._lower(turn, staged.get(Stage.ROUTES_DOWN, ()))
         if wrote:
             self._reach("before-fence")
         lowered_at = self._clock.now() if wrote else None
@@ -106,6 +107,21 @@ class Actor:
             if done and stage in _REACH_AFTER:
                 self._reach(_REACH_AFTER[stage])
         return raised_at, sent
+
+    async def _lower(self, turn: Turn, writes: Sequence[Write]) -> bool:
+        """Send every lower, whatever became of the one before; raises the first failure afterwards."""
+        sent, failed = False, None
+        for write in writes:
+            turn.check()
+            if sent:
+                self._reach("between-lowers")
+            try:
+                sent = await self._writer.send(write) is not None or sent
+            except SerinusError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return sent
 
     async def _send(self, turn: Turn, writes: Sequence[Write], fence: Fence | None) -> bool:
         sent = False

@@ -14,6 +14,7 @@ from typing import Final
 Reach = Callable[[str], None]
 
 CRASH_POINTS: Final[dict[str, str]] = {
+    "between-lowers": "one of several routes is lowered",
     "before-fence": "the routes that fall are written, the status is not",
     "after-fence": "the status and the outbox are written, nothing that follows from them is",
     "after-pods-up": "pods were asked for, selectors still name the old ones",

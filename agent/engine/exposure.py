@@ -35,13 +35,14 @@ def view_of(
     current, stable = status.current_pod_hash, status.stable_rs
     new_set = find_revision(replica_sets, current)
     weight = max(recorded_weight(typed), (router and router.canary_weight(typed, routes)) or 0)
+    standing = router.managed_routes(typed, routes) if router else ()
     in_progress = bool(current and stable and current != stable and not status.abort)
     return View(
         key=key,
         rollout=rollout,
         in_progress=in_progress,
         exposed=bool(current and stable and current != stable)
-        and _is_exposed(typed, new_set, router, weight),
+        and _is_exposed(typed, new_set, router, weight, standing),
         aborted=status.abort,
         first_exposed=_first_exposed(new_set),
         current_hash=current,
@@ -88,13 +89,17 @@ def recorded_weight(rollout: Rollout) -> int:
 
 
 def _is_exposed(
-    rollout: Rollout, new_set: Object | None, router: Router | None, weight: int
+    rollout: Rollout,
+    new_set: Object | None,
+    router: Router | None,
+    weight: int,
+    standing: tuple[str, ...],
 ) -> bool:
     strategy, status = rollout.spec.strategy, rollout.status
     if strategy.blue_green is not None:
         return status.blue_green.active_selector == status.current_pod_hash
     if router is not None:
-        return weight > 0 or bool(_special_routes(rollout))
+        return weight > 0 or bool(standing) or bool(_special_routes(rollout))
     ready: Any = ((new_set or {}).get("status") or {}).get("readyReplicas")
     return bool(ready)
 

@@ -23,7 +23,8 @@ from agent.engine.intents import read_holds
 from agent.engine.observe import Observer
 from agent.engine.port import View
 from agent.engine.write import Writer
-from agent.errors import Conflict, NotFound, Refused, Retry, Unavailable
+from agent.errors import Conflict, NotFound, Refused, Retry, SerinusError, Unavailable
+from agent.rollout.managed_routes import gone
 from agent.rollout.types import Write
 from agent.traffic.types import Desired, Router
 
@@ -81,9 +82,11 @@ class Raiser:
                 if sent:
                     self._reach("between-raises")
                 sent = await self._writer.send(write) is not None or sent
-        except (Conflict, Superseded):
-            if sent:
-                await self._take_back(turn, "a route of several could not be raised", None)
+        except (SerinusError, Superseded) as error:
+            # Whatever kept one of several from being raised: half a raise does not stay. Without an answer
+            # the first of them may have been raised, too.
+            if sent or (len(writes) > 1 and isinstance(error, Unavailable)):
+                await self._take_back(turn, f"a route could not be raised: {error}", None)
             raise
         if sent:
             self._reach("after-raise")
@@ -170,15 +173,17 @@ class Raiser:
             raise Conflict(f"{turn.key}: {reason}")
 
     async def _take_back(self, turn: Turn, reason: str, live: Object | None) -> None:
-        """Put the weight to what it was before this pass, or to 0 after an abort."""
+        """Put weight and managed routes to what they were before this pass, or off after an abort."""
         rollout = turn.observation.rollout
         router, typed = self._observer.router(rollout), self._observer.typed(rollout)
         if router is None or typed is None:
             return
         aborted = turn.epoch.ended or bool(((live or {}).get("status") or {}).get("abort"))
-        weight = 0 if aborted else router.canary_weight(typed, turn.observation.routes) or 0
+        before = turn.observation.routes
+        weight = 0 if aborted else router.canary_weight(typed, before) or 0
+        kept = () if aborted else router.managed_routes(typed, before)
         log.warning("raise.taken_back", rollout=str(turn.key), reason=reason, weight=weight)
-        await lower(self._writer, router, self._observer, rollout, weight)
+        await lower(self._writer, router, self._observer, rollout, weight, keep=kept)
 
 
 async def lower(
@@ -188,13 +193,16 @@ async def lower(
     rollout: Object,
     weight: int,
     *,
+    keep: Sequence[str] = (),
     trust_cache: bool = False,
     wrote_at: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Bring the canary's live weight down to `weight`; whether a write was needed.
+    """Bring the canary's live weight down to `weight`, and its header and mirror routes away but those in
+    `keep`; whether a write was needed.
 
-    Urgent and bounded; `wrote_at` is called after every write. It ends only when the weight was read from an answer of the API server; with
-    `trust_cache` the first patch is made from the cache (its `test`s catch what the cache did not know).
+    Urgent and bounded; `wrote_at` is called after every write. It ends only when both were read from an answer
+    of the API server; with `trust_cache` the first patch is made from the cache (its `test`s catch what the
+    cache did not know).
 
     Raises Refused when the routes cannot be planned, Retry when others kept writing, and what the cluster
     port raises.
@@ -202,6 +210,7 @@ async def lower(
     typed = observer.typed(rollout)
     if typed is None:
         raise Refused("the Rollout cannot be read")
+    going = tuple(route for route in gone(typed) if route.name not in keep)
     wrote, known = False, False
     for attempt in range(LOWER_TRIES):
         if not known and not (trust_cache and attempt == 0):
@@ -209,21 +218,30 @@ async def lower(
             known = True
         routes = observer.routes(rollout)
         current = router.canary_weight(typed, routes)
-        if current is not None and current <= weight:
+        is_low = current is not None and current <= weight
+        if is_low and set(router.managed_routes(typed, routes)).issubset(keep):
             if known:
                 return wrote
             continue
-        plan = router.plan(typed, routes, Desired(canary_weight=weight))
+        aim = Desired(canary_weight=None if is_low else weight, managed=going)
+        plan = router.plan(typed, routes, aim)
         # A plan for routes that have drifted apart may hold a raise of one of them: not here.
         lowers = [change for change in plan.changes if change.direction == "lower"]
-        try:
-            for change in lowers:
+        failed: SerinusError | None = None
+        for change in lowers:
+            # One route that cannot be written must not keep the others exposed.
+            try:
                 await writer.json(change.ref, list(change.patch), urgent=True)
+            except SerinusError as error:
+                failed = error if failed is None or isinstance(failed, Conflict) else failed
+            else:
                 wrote = True
                 wrote_at()
-        except Conflict:
+        if isinstance(failed, Conflict):
             known = False
             continue
+        if failed is not None:
+            raise failed
         # Routes that are in order were lowered all the same: one that is missing must not expose the others.
         if plan.refusal is not None:
             raise Refused(plan.refusal.detail, field=plan.refusal.field)

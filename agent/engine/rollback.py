@@ -77,7 +77,8 @@ class Rollback:
         floor = self._floor(typed)
         if floor > 0:
             routes = self._observer.routes(rollout)
-            if (router.canary_weight(typed, routes) or 0) <= floor:
+            is_low = (router.canary_weight(typed, routes) or 0) <= floor
+            if is_low and not router.managed_routes(typed, routes):
                 return Taken()
         times: list[datetime] = []
         try:

@@ -123,8 +123,8 @@ def _abort(draft: Draft) -> None:
     draft.set_canary(
         current_step_analysis_run_status=None, current_background_analysis_run_status=None
     )
-    if draft.facts.live_weight:
-        draft.wait("waits for the routes to show weight 0")
+    if draft.facts.live_weight or draft.facts.live_managed:
+        draft.wait("waits for the routes to show no traffic for the canary")
     draft.wait("aborted: waits for a person to retry, or for a new version")
 
 
@@ -214,7 +214,8 @@ def _promote(draft: Draft) -> None:
     if not first and (draft.blocked or facts.rollout.spec.paused):
         return
     full = defaults.max_traffic_weight(draft.rollout)
-    if not first and facts.router is not None and total and facts.live_weight != full:
+    carries_all = facts.live_weight == full and facts.routes_agree
+    if not first and facts.router is not None and total and not carries_all:
         draft.wait("waits for the routes to show all traffic on the new version")
         return
     if not first and facts.router is None and any(item.replicas for item in facts.others):
@@ -290,7 +291,11 @@ def _remember_weight(draft: Draft) -> None:
     if facts.settled_since is None:
         body = {
             "metadata": {
-                "annotations": {names.WEIGHT_SINCE: weight_since(facts.live_weight, facts.now)}
+                "annotations": {
+                    names.WEIGHT_SINCE: weight_since(
+                        facts.live_weight, facts.live_managed, facts.now
+                    )
+                }
             }
         }
         ref = Ref("Rollout", facts.namespace, facts.name)

@@ -17,7 +17,7 @@ from agent.rollout import defaults, replica_sets, shapes
 from agent.rollout.hashes import pod_template_hash, step_hash
 from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.types import Observation, Policy
-from agent.traffic.types import Router
+from agent.traffic.types import Desired, Router
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +28,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         new, stable: their ReplicaSets; the same one when the rollout is promoted.
         others: ReplicaSets that are neither, oldest revision first.
         router: None for a canary without one.
-        live_weight: the canary's share as the routes say it, None when that cannot be told.
-        settled_since: when `live_weight` was first read back; None when not yet, or not recorded.
+        live_weight: the canary's share as the routes say it, the highest of several; None when that
+            cannot be told.
+        routes_agree: whether every route shows `live_weight`, with weights that sum up.
+        live_managed: names of the rollout's header and mirror routes that stand on the routes.
+        settled_since: when this exposure (`live_weight`, `live_managed`) was first read back; None when not
+            yet, or not recorded.
         holds: alerts that hold the rollout.
     """
 
@@ -48,6 +52,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     router: Router | None
     routes: Mapping[Ref, Object]
     live_weight: int | None
+    routes_agree: bool
+    live_managed: tuple[str, ...]
     settled_since: datetime | None
     holds: tuple[Hold, ...]
     policy: Policy
@@ -88,6 +94,7 @@ def read_facts(observation: Observation, router: Router | None, rollout: Rollout
     stable = replica_sets.by_hash(views, status.stable_rs)
     kept = {item.name for item in (new, stable) if item is not None}
     live = router.canary_weight(rollout, observation.routes) if router else None
+    managed = router.managed_routes(rollout, observation.routes) if router else ()
     return Facts(
         now=observation.now,
         raw=observation.rollout,
@@ -104,7 +111,9 @@ def read_facts(observation: Observation, router: Router | None, rollout: Rollout
         router=router,
         routes=observation.routes,
         live_weight=live,
-        settled_since=_settled(rollout, live),
+        routes_agree=_agree(rollout, router, observation.routes, live),
+        live_managed=managed,
+        settled_since=_settled(rollout, live, managed),
         holds=_holds(rollout),
         policy=observation.policy,
     )
@@ -132,20 +141,38 @@ def bare_facts(observation: Observation, rollout: Rollout) -> Facts:
         router=None,
         routes={},
         live_weight=None,
+        routes_agree=False,
+        live_managed=(),
         settled_since=None,
         holds=(),
         policy=observation.policy,
     )
 
 
-def weight_since(weight: int, now: datetime) -> str:
-    """Text of the annotation that remembers when a weight was first read back."""
-    return f"{weight}@{now.isoformat(timespec='milliseconds')}"
+def weight_since(weight: int, managed: tuple[str, ...], now: datetime) -> str:
+    """Text of the annotation that remembers when an exposure was first read back.
+
+    `<weight>@<time>`, with header and mirror routes `<weight>+<names>@<time>`.
+    """
+    return f"{_exposure(weight, managed)}@{now.isoformat(timespec='milliseconds')}"
 
 
-def _settled(rollout: Rollout, live: int | None) -> datetime | None:
-    weight, _, time = rollout.metadata.annotation(names.WEIGHT_SINCE).partition("@")
-    if live is None or weight != str(live):
+def _exposure(weight: int, managed: tuple[str, ...]) -> str:
+    return f"{weight}+{','.join(sorted(managed))}" if managed else str(weight)
+
+
+def _agree(
+    rollout: Rollout, router: Router | None, routes: Mapping[Ref, Object], live: int | None
+) -> bool:
+    if router is None or live is None:
+        return False
+    plan = router.plan(rollout, routes, Desired(canary_weight=live))
+    return not plan.changes and plan.refusal is None
+
+
+def _settled(rollout: Rollout, live: int | None, managed: tuple[str, ...]) -> datetime | None:
+    shown, _, time = rollout.metadata.annotation(names.WEIGHT_SINCE).rpartition("@")
+    if live is None or shown != _exposure(live, managed):
         return None
     try:
         return parse_time(time)

@@ -84,7 +84,9 @@ def _is_idle(draft: Draft, weight: int) -> bool:
     facts = draft.facts
     if facts.router is None:
         return True
-    if facts.live_weight != weight:
+    if facts.live_weight != weight or (weight and not facts.routes_agree):
+        return False
+    if not weight and facts.live_managed:
         return False
     at = drained_at(facts.settled_since, facts.policy.drain_seconds, facts.now)
     if at is None or at > facts.now:

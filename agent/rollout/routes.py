@@ -3,10 +3,10 @@
 import msgspec
 
 from agent.errors import Refused
-from agent.rollout import defaults, names_of_services, weights
+from agent.rollout import defaults, managed_routes, names_of_services, weights
 from agent.rollout.draft import Draft
 from agent.rollout.types import Stage, Write
-from agent.traffic.types import Desired, RouteChange
+from agent.traffic.types import Desired, ManagedRoute, RouteChange
 
 _STAGES = {"lower": Stage.ROUTES_DOWN, "repoint": Stage.SELECTORS, "raise": Stage.ROUTES_UP}
 
@@ -40,7 +40,12 @@ def move(draft: Draft) -> None:
     canary_hash = names_of_services.canary_target(draft)
     stable_hash = names_of_services.stable_target(draft)
     weight = _weight(draft, canary_hash)
-    desired = Desired(canary_weight=weight, canary_hash=canary_hash, stable_hash=stable_hash)
+    desired = Desired(
+        canary_weight=weight,
+        canary_hash=canary_hash,
+        stable_hash=stable_hash,
+        managed=_managed(draft, canary_hash),
+    )
     plan = facts.router.plan(draft.rollout, facts.routes, desired)
     for change in plan.changes:
         draft.write(_write(change, weight))
@@ -77,6 +82,25 @@ def _weight(draft: Draft, canary_hash: str | None) -> int | None:
     if weight is not None and live is not None and weight > live and draft.blocked:
         return None
     return weight
+
+
+def _managed(draft: Draft, canary_hash: str | None) -> tuple[ManagedRoute, ...]:
+    """Header and mirror routes for this pass. They lead to the canary's names, so these come first."""
+    facts, rollout = draft.facts, draft.rollout
+    gone = managed_routes.gone(rollout)
+    if not gone:
+        return ()
+    wanted = weights.wanted(rollout, facts.new, draft.stable, facts.others, live=facts.live_weight)
+    if wanted.managed_routes_removed or not managed_routes.have_pods(draft):
+        return gone
+    if wanted.weight is None:
+        return ()
+    if not _canary_is_named(draft, canary_hash):
+        return gone
+    by_steps = managed_routes.by_steps(rollout)
+    if draft.blocked:
+        return tuple(item for item in by_steps if not item.match)
+    return by_steps
 
 
 def _back(draft: Draft, weight: int | None) -> int | None:

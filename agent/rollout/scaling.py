@@ -132,7 +132,7 @@ def _canary_is_off(draft: Draft) -> bool:
         return True
     if facts.live_weight is None:
         return False
-    if facts.live_weight > 0:
+    if facts.live_weight > 0 or facts.live_managed:
         # A canary that other pods have taken over already carries its weight without the old ones.
         return (
             names_of_services.selected(facts.services.get(facts.canary.canary_service))
@@ -165,7 +165,7 @@ def _is_named(draft: Draft, item: ReplicaSetView) -> bool:
 
 
 def _carrying(draft: Draft) -> int:
-    """Canary pods that the weight on the routes needs."""
+    """Canary pods that the weight and the managed routes need."""
     facts = draft.facts
     total = defaults.replicas(draft.rollout)
     if (
@@ -175,6 +175,8 @@ def _carrying(draft: Draft) -> int:
     ):
         return 0
     needed = pods_for(facts.live_weight, total, defaults.max_traffic_weight(draft.rollout))
+    if facts.live_managed and total:
+        needed = max(needed, 1)
     if needed == 0 and total > 0 and not _settled(draft):
         return facts.new.replicas if facts.new else 0
     return needed

@@ -19,7 +19,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         weight: the canary's weight; None leaves the routes alone.
-        managed_routes_removed: header and mirror routes of steps go.
+        managed_routes_removed: header and mirror routes go, whatever the steps say.
     """
 
     weight: int | None

@@ -37,13 +37,16 @@ def virtual_service_changes(
             continue
         if _lowers(target, weight or 0, experiments):
             lowers += written
+    removed: list[Operation] = []
     try:
-        lowers += removals(route, service, managed)
+        removed = removals(route, service, managed)
     except Refused as error:
         trouble = trouble or error
+    lowers += removed
     changes: list[RouteChange] = []
     if lowers:
-        reason = _reason(route.ref, weight, [item.name for item in managed if not item.match])
+        names = [str(operation["value"]) for operation in removed if operation["op"] == "test"]
+        reason = _reason(route.ref, weight, names)
         changes.append(change_of(route.ref, service, guards_first(lowers), "lower", reason))
     if trouble is None:
         try:

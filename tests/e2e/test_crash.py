@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 DATA = Path(__file__).parent / "data"
 
 NOT_ON_THIS_ROAD: Final = {
+    "between-lowers": "needs two VirtualServices (tests/simulation/test_routes.py)",
     "between-raises": "needs two VirtualServices (tests/simulation/test_interleavings.py)",
     "after-analysis": "needs an analysis step (test_a_death_of_an_analysis_is_survived)",
     "after-done-status": "the weight is announced when it was read back, with the next status",

@@ -78,6 +78,14 @@ def test_a_header_route_exposes_without_weight(index: int, exposed: bool) -> Non
     assert view_of(obj, (replica_set(1),), route(0), MESH).exposed is exposed
 
 
+def test_a_managed_route_that_stands_exposes_whatever_the_step_is() -> None:
+    """A retry begins at the first step, and a route of the run before may still be there."""
+    obj = a_rollout({"currentStepIndex": 3}, steps=HEADER_STEPS)
+    routes = route(0)
+    routes[ROUTE]["spec"]["http"].insert(0, {"name": "beta", "match": [{}], "route": []})
+    assert view_of(obj, (replica_set(1),), routes, MESH).exposed
+
+
 @pytest.mark.parametrize(("ready", "exposed"), [(0, False), (1, True)])
 def test_without_a_router_ready_pods_expose(ready: int, exposed: bool) -> None:
     obj = a_rollout({}, routed=False)

@@ -206,12 +206,10 @@ def test_an_abort_works_although_a_service_is_missing() -> None:
 
 @pytest.mark.parametrize(
     "step",
-    ["setHeaderRoute", "setMirrorRoute", "experiment", "plugin"],
+    ["experiment", "plugin"],
 )
 def test_a_step_type_that_is_not_driven_is_refused_by_name(step: str) -> None:
     members = {
-        "setHeaderRoute": {"name": "header"},
-        "setMirrorRoute": {"name": "mirror"},
         "experiment": {"templates": [{"name": "a", "specRef": "stable"}]},
         "plugin": {"name": "a/b"},
     }

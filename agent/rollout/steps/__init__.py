@@ -6,13 +6,21 @@ from typing import Any, NamedTuple
 from agent.api.rollout import Step
 from agent.rollout.draft import Draft
 from agent.rollout.steps.analysis import ANALYSIS
+from agent.rollout.steps.managed_route import SET_HEADER_ROUTE, SET_MIRROR_ROUTE
 from agent.rollout.steps.pause import PAUSE
 from agent.rollout.steps.set_canary_scale import SET_CANARY_SCALE
 from agent.rollout.steps.set_weight import SET_WEIGHT
 from agent.rollout.steps.types import StepType
 from agent.traffic.types import FieldError
 
-STEP_TYPES: tuple[StepType, ...] = (SET_WEIGHT, PAUSE, ANALYSIS, SET_CANARY_SCALE)
+STEP_TYPES: tuple[StepType, ...] = (
+    SET_WEIGHT,
+    PAUSE,
+    ANALYSIS,
+    SET_CANARY_SCALE,
+    SET_HEADER_ROUTE,
+    SET_MIRROR_ROUTE,
+)
 """In the order in which Argo's clients look for the member of a step."""
 
 
@@ -27,8 +35,6 @@ class NotDriven(NamedTuple):
 NOT_DRIVEN: tuple[NotDriven, ...] = (
     NotDriven("experiment", "experiment", lambda _experiment: "experiment"),
     NotDriven("plugin", "plugin", lambda plugin: f"plugin: {plugin.get('name') or ''}"),
-    NotDriven("set_header_route", "setHeaderRoute", lambda route: f"setHeaderRoute: {route.name}"),
-    NotDriven("set_mirror_route", "setMirrorRoute", lambda route: f"setMirrorRoute: {route.name}"),
 )
 
 
@@ -68,7 +74,9 @@ def validate(draft: Draft) -> tuple[FieldError, ...]:
         elif len(members) != 1:
             errors.append(
                 FieldError(
-                    field, "set exactly one of setWeight, pause, setCanaryScale, analysis in a step"
+                    field,
+                    "set exactly one of setWeight, pause, setCanaryScale, analysis, setHeaderRoute, "
+                    "setMirrorRoute in a step",
                 )
             )
         else:

@@ -14,7 +14,7 @@ def _done(draft: Draft, weight: int) -> bool:
         return False
     # Without pods nobody can be served: there the weight stays 0, and the step must not wait for it.
     due = weight if defaults.replicas(rollout) else 0
-    return facts.router is None or facts.live_weight == due
+    return facts.router is None or (facts.live_weight == due and facts.routes_agree)
 
 
 def _enter(draft: Draft, weight: int) -> None:
