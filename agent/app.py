@@ -1,8 +1,7 @@
 """The composition root: the only place where everything is wired together, started and stopped in order."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,9 @@ import structlog
 from agent.analysis.providers.registry import providers
 from agent.api.meta import Key
 from agent.bus.inbox import Handle, Inbox
-from agent.bus.memory import MemoryBus
-from agent.bus.outlet import FanOut, HttpOutlet
+from agent.bus.make import Wiring
 from agent.bus.port import Bus
-from agent.bus.topics import ROLLOUTS, record_of
+from agent.bus.topics import ROLLOUTS
 from agent.clock import Clock, SystemClock
 from agent.cluster.cache import Cache
 from agent.cluster.kubernetes import KubernetesCluster, connect
@@ -24,7 +22,6 @@ from agent.cluster.port import Cluster
 from agent.engine.crash_points import from_environment
 from agent.engine.engine import Options, RolloutEngine
 from agent.engine.measure import AnalysisDriver
-from agent.errors import Refused, Unavailable
 from agent.events.catalogue import (
     ALERT_FIRING,
     ALERT_RESOLVED,
@@ -32,9 +29,9 @@ from agent.events.catalogue import (
     DEPLOYMENT_SYNCED,
 )
 from agent.events.decode import from_http
-from agent.events.event import Event
 from agent.http import Http
 from agent.http_server import serving
+from agent.intake import Intake
 from agent.rollout.decide import decide
 from agent.rollout.types import Policy
 from agent.settings import Settings, secret
@@ -126,7 +123,9 @@ class _Parts:
             namespaces=settings.cluster.namespaces or None,
             optional=OPTIONAL_KINDS,
         )
-        self.bus = self._make_bus()
+        self._wiring = Wiring(settings, clock, http, meter=self._metrics)
+        self.bus = self._wiring.bus
+        owner = self._wiring.owner
         # The subscriber is known to the engine before Telegram knows the engine.
         self._telegram: TelegramHandler | None = None
         subscribers = (self._to_telegram,) if settings.telegram.chat_id else ()
@@ -139,6 +138,7 @@ class _Parts:
             options=self._options(),
             bus=self.bus,
             subscribers=subscribers,
+            ownership=owner,
             reach=from_environment(),
             meter=self._metrics,
         )
@@ -153,20 +153,31 @@ class _Parts:
             counted=lambda provider, phase: self._metrics.measurements.labels(
                 provider, phase
             ).inc(),
+            owns=owner.owns if owner is not None else lambda _rollout: True,
         )
+        if owner is not None:
+            owner.on_change(self._driver.wake_all)
+        if self._wiring.kafka is not None:
+            self._metrics.observe_bus(self._wiring.kafka)
         self.cache.on_change(self.engine.changed)
         self.cache.on_change(self._driver.changed)
         self._alerts = self._make_alerts()
         self.engine.use_level_check(self._alerts.level_check)
         self._telegram = self._make_telegram()
-        self._inbox = Inbox(self.bus, self._table(), counted=self._count_event)
-        self._ready = False
+        self._inbox = Inbox(
+            self.bus,
+            self._table(),
+            counted=self._count_event,
+            buried=lambda topic: self._metrics.dead_letters.labels(topic).inc(),
+        )
+        self._intake = Intake(self.bus, self._inbox.dispatch, counted=self._count_event)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:
         """Cache first, then the engine on a full cache, and only then work through the doors.
 
-        At the end: not ready, doors shut, passes ended, announcements out, then the rest. Bounded.
+        At the end: not ready, doors shut, records received and committed, passes ended, announcements out,
+        then the rest. Bounded.
         """
         sink = self._settings.sink
         async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
@@ -179,6 +190,7 @@ class _Parts:
                 serving(self._sink().app, host=sink.host, port=sink.port)
             )
             log.info("agent.listening", host=sink.host, port=port)
+            await self._wiring.start()
             await self._until_synced()
             self._own(group, stack, self._alerts.run(), "alerts")
             self._own(group, stack, self._watch_loop(), "loop lag")
@@ -189,9 +201,11 @@ class _Parts:
             stack.push_async_callback(self._end_analysis, analysis)
             engine = group.create_task(self.engine.run(), name="engine")
             stack.push_async_callback(self._end_engine, engine)
+            records = group.create_task(self._receive(), name="records")
+            stack.push_async_callback(self._end_records, records)
             stack.push_async_callback(doors.aclose)
             stack.callback(self._not_ready)
-            self._ready = True
+            self._intake.open = True
             log.info("agent.ready", port=port)
             yield Agent(
                 port=port, engine=self.engine, cache=self.cache, bus=self.bus, metrics=self._metrics
@@ -206,8 +220,18 @@ class _Parts:
                 log.warning("agent.waits_for_cluster", kinds=self.cache.unsynced())
 
     def _not_ready(self) -> None:
-        self._ready = False
+        self._intake.open = False
         log.info("agent.stopping")
+
+    async def _receive(self) -> None:
+        """The records of the bus, until cancelled; without topics of ours there are none."""
+        if self._wiring.consumed:
+            await self.bus.consume(self._wiring.consumed, self._inbox.receive)
+
+    async def _end_records(self, task: asyncio.Task[None]) -> None:
+        # It ends in order, each step with a deadline of its own, so there is none here.
+        task.cancel()
+        await asyncio.wait({task})
 
     async def _end_engine(self, task: asyncio.Task[None]) -> None:
         self.engine.stop()
@@ -232,21 +256,6 @@ class _Parts:
     ) -> None:
         """A task that ends with the agent."""
         stack.callback(group.create_task(work, name=name).cancel)
-
-    async def _accept(self, events: Sequence[Event], door: str) -> None:
-        """Durable before it is answered: on the bus, or (without a durable one) on the object."""
-        if not self._ready:
-            raise Unavailable("the agent is starting or stopping", retry_after_seconds=1)
-        if self.bus.durable:
-            for event in events:
-                await self.bus.publish(record_of(event))
-        outcomes = await asyncio.gather(
-            *(self._inbox.dispatch(event, door) for event in events), return_exceptions=True
-        )
-        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        # "Later" wins over "never": the sender repeats everything, and what was done is a no-op then.
-        for error in sorted(errors, key=lambda error: isinstance(error, Refused)):
-            raise error
 
     async def _to_telegram(self, key: Key, body: bytes) -> None:
         del key
@@ -273,7 +282,7 @@ class _Parts:
             for index, token in enumerate(self._settings.sink.tokens)
         ]
         return Sink(
-            self._accept,
+            self._intake.accept,
             self._clock,
             doors=DOORS,
             tokens=tokens,
@@ -283,7 +292,8 @@ class _Parts:
                     if self.cache.synced.is_set()
                     else f"waits for {', '.join(self.cache.unsynced())}"
                 ),
-                "engine": lambda: "" if self._ready else "starting or stopping",
+                "bus": self._wiring.missing,
+                "engine": lambda: "" if self._intake.open else "starting or stopping",
             },
             metrics=self._metrics.expose,
             max_body=self._settings.sink.max_body_bytes,
@@ -303,15 +313,6 @@ class _Parts:
             dump_directory=Path(engine.dump_directory) if engine.dump_directory else None,
             shutdown_seconds=engine.shutdown_seconds,
         )
-
-    def _make_bus(self) -> Bus:
-        bus = MemoryBus(self._clock)
-        outlet = self._settings.outlet
-        url = outlet.url or os.environ.get("K_SINK", "")
-        if not url:
-            return bus
-        token = secret(file=outlet.token_file, field="outlet.token_file")
-        return FanOut(bus, [HttpOutlet(self._http, url, token=token)])
 
     def _make_alerts(self) -> AlertHandler:
         alerts = self._settings.alerts

@@ -74,6 +74,39 @@ def test_an_empty_file_is_no_settings(tmp_path: Path) -> None:
         ("engine: {drain_seconds: .nan}", ("engine.drain_seconds", ">= 0")),
         ("sink: {tokens: [{name: a, env: A, doors: [argo]}]}", ("sink.tokens[0].doors", "argocd")),
         ("sink: {tokens: [{name: a, token: hunter2}]}", ("sink.tokens[0]", "`token`")),
+        ("bus: {kind: rabbit}", ("bus.kind", "rabbit")),
+        ("bus: {kind: kafka}", ("bus.brokers", "host:port")),
+        ("bus: {kind: kafka, brokers: [a]}", ("bus.brokers[0]", "'a'", "host:port")),
+        ("bus: {kind: kafka, brokers: ['a:b']}", ("bus.brokers[0]", "host:port")),
+        ("bus: {kind: kafka, brokers: ['kafka://a:1']}", ("bus.brokers[0]", "host:port")),
+        ("bus: {kind: kafka, brokers: ['a:1'], prefix: a b}", ("bus.prefix", "letters")),
+        ("bus: {kind: kafka, brokers: ['a:1'], group: ''}", ("bus.group", "letters")),
+        (
+            "bus: {kind: kafka, brokers: ['a:1'], replication_factor: 0}",
+            ("bus.replication_factor",),
+        ),
+        (
+            "bus: {kind: kafka, brokers: ['a:1'], heartbeat_seconds: 3}",
+            ("bus.heartbeat_seconds", "session_timeout_seconds (6)"),
+        ),
+        ("bus: {kind: kafka, brokers: ['a:1'], username: u}", ("bus.username", "SASL_SSL")),
+        (
+            "bus: {kind: kafka, brokers: ['a:1'], security_protocol: SASL_SSL}",
+            ("bus.username", "SASL_SSL needs"),
+        ),
+        (
+            "bus: {kind: kafka, brokers: ['a:1'], security_protocol: SASL_SSL, username: u}",
+            ("bus", "exactly one of password_file and password_env"),
+        ),
+        ("bus: {kind: kafka, brokers: ['a:1'], ca_file: f}", ("bus.ca_file", "SSL or SASL_SSL")),
+        (
+            "bus: {kind: kafka, brokers: ['a:1'], security_protocol: SSL, key_file: f}",
+            ("bus.key_file", "bus.cert_file"),
+        ),
+        (
+            "bus: {kind: kafka, brokers: ['a:1'], security_protocol: SSL, cert_file: f}",
+            ("bus.cert_file", "bus.key_file"),
+        ),
         ("sink: 5", ("sink", "object")),
         ("sink: {1: 2}", ("sink", "names of fields are text")),
         ("1: 2", ("--config", "names of fields are text")),
@@ -139,7 +172,8 @@ def test_every_field_can_come_from_the_environment_or_says_that_it_cannot() -> N
     for section in Settings.__struct_fields__:
         for name, value in msgspec.to_builtins(getattr(Settings(), section)).items():
             variable = f"SERINUS_{section.upper()}__{name.upper()}"
-            text = ",".join(value) if isinstance(value, list | tuple) else str(value).lower()
+            text = ",".join(value) if isinstance(value, list | tuple) else str(value)
+            text = text.lower() if isinstance(value, bool) else text
             if (section, name) != ("sink", "tokens"):
                 assert load(None, {variable: text}) == Settings(), variable
 

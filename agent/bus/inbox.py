@@ -28,14 +28,21 @@ class Inbox:
     Args:
         table: pattern (`*`, `?`) of the type to its handler; the first that matches counts.
         counted: called with type, door and outcome of every event.
+        buried: called with the topic of every record that became a dead letter.
     """
 
     def __init__(
-        self, bus: Bus, table: Mapping[str, Handle], *, counted: Counted = lambda *_: None
+        self,
+        bus: Bus,
+        table: Mapping[str, Handle],
+        *,
+        counted: Counted = lambda *_: None,
+        buried: Callable[[str], None] = lambda _topic: None,
     ) -> None:
         self._bus = bus
         self._table = dict(table)
         self._counted = counted
+        self._buried = buried
 
     async def receive(self, record: Record) -> None:
         """Take one record of the bus; returning means done. Raises Unavailable for "later"."""
@@ -46,15 +53,18 @@ class Inbox:
             log.warning(
                 "event.dead_letter", topic=record.topic, offset=record.offset, reason=str(error)
             )
-            self._counted("", "bus", "dead-letter")
-            await bury(self._bus, record, str(error))
+            await self._bury(record, str(error))
         except Unavailable:
             raise
         except Exception as error:
             # A bug of ours, or input nobody thought of. Trying again would stop all records behind it.
             log.exception("event.dead_letter", topic=record.topic, offset=record.offset)
-            self._counted("", "bus", "dead-letter")
-            await bury(self._bus, record, f"internal error: {type(error).__name__}: {error}")
+            await self._bury(record, f"internal error: {type(error).__name__}: {error}")
+
+    async def _bury(self, record: Record, reason: str) -> None:
+        await bury(self._bus, record, reason)
+        self._counted("", "bus", "dead-letter")
+        self._buried(record.topic)
 
     async def dispatch(self, event: Event, door: str) -> None:
         """Hand the event to its handler. An unknown type is counted and done.

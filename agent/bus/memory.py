@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from agent.bus.partition import partition_of
+from agent.bus.pauses import Pauses
 from agent.bus.port import Receive, Record
 from agent.clock import Clock
 from agent.errors import Unavailable
@@ -18,8 +19,8 @@ PARTITIONS: Final = 8
 CAPACITY: Final = 10_000
 """Records of one topic that wait; publishing into a full topic is Unavailable."""
 KEPT: Final = 1_000
-"""Records that stay to be looked at after they are consumed, a topic."""
-BACKOFF_SECONDS: Final = (0.1, 5.0)
+"""Records of a topic that stay to be looked at after they are consumed, and records of a partition that
+wait for a first consumer: like a broker's retention, the oldest go."""
 
 
 class MemoryBus:
@@ -49,7 +50,10 @@ class MemoryBus:
         partition = partition_of(record.key, self._partitions) if record.key else 0
         place = (record.topic, partition)
         waiting = self._waiting[place]
-        if len(waiting) >= self._capacity:
+        if record.topic not in self._consumed:
+            if len(waiting) >= min(KEPT, self._capacity):
+                waiting.popleft()
+        elif len(waiting) >= self._capacity:
             raise Unavailable(f"topic {record.topic} is full ({self._capacity} records wait)")
         stored = Record(
             topic=record.topic,
@@ -61,12 +65,11 @@ class MemoryBus:
         )
         self._offsets[place] += 1
         self.kept[record.topic].append(stored)
-        if record.topic in self._consumed:
-            waiting.append(stored)
-            self._arrived[place].set()
+        waiting.append(stored)
+        self._arrived[place].set()
 
     def declare(self, topics: Sequence[str]) -> None:
-        """Keep the records of these topics for the consumer that will come."""
+        """Keep all records of these topics for the consumer that will come; a full topic refuses more."""
         self._consumed.update(topics)
 
     async def consume(self, topics: Sequence[str], receive: Receive) -> None:
@@ -82,7 +85,7 @@ class MemoryBus:
         self._waiting.clear()
 
     async def _drain(self, place: tuple[str, int], receive: Receive) -> None:
-        wait = BACKOFF_SECONDS[0]
+        pauses = Pauses()
         while True:
             waiting = self._waiting[place]
             if not waiting:
@@ -93,13 +96,12 @@ class MemoryBus:
             try:
                 await receive(record)
             except Unavailable as error:
-                pause = error.retry_after_seconds or wait
+                pause = pauses.after(error)
                 log.warning(
                     "bus.later", topic=place[0], partition=place[1], seconds=pause, error=str(error)
                 )
                 await self._clock.sleep(pause)
-                wait = min(wait * 2, BACKOFF_SECONDS[1])
                 continue
-            wait = BACKOFF_SECONDS[0]
+            pauses = Pauses()
             waiting.popleft()
             self.committed[place] = record.offset + 1

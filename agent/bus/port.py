@@ -18,8 +18,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Receive = Callable[[Record], Awaitable[None]]
-"""Handles one record; returning means durable. Raises Unavailable for "later": the partition pauses,
-backs off and gets the same record again. It never raises for bad input (that is dead-lettered)."""
+"""Handles one record; returning means durable. Raises Unavailable for "later": the records of this key (of
+the whole partition, on some buses) pause, back off and begin with the same record again. It never raises for
+bad input (that is dead-lettered)."""
 
 
 class Bus(Protocol):
@@ -29,11 +30,15 @@ class Bus(Protocol):
     """Whether a published record survives this process: the sink may answer 2xx then."""
 
     async def publish(self, record: Record) -> None:
-        """Returns when the record is durable on the bus; raises Unavailable within a deadline."""
+        """Returns when the record is durable on the bus.
+
+        Raises Unavailable within a deadline (the outcome is unknown then), Refused for a record that no
+        bus can carry (too large, neither key nor value).
+        """
         ...
 
     async def consume(self, topics: Sequence[str], receive: Receive) -> None:
-        """Runs until cancelled. Records of one key are received one after the other, in order; a
+        """Runs until cancelled, and ends in order then. Begins with what was published before. Records of one key are received one after the other, in order; a
         record counts as done (committed) when `receive` returned for it and all before it."""
         ...
 

@@ -59,6 +59,8 @@ class AnalysisDriver:
     Args:
         objects: the cache; its owner calls `changed`.
         counted: called with provider and phase of every measurement.
+        owns: which rollouts this process drives; their runs are measured here, and so are the runs of
+            nobody whose own name falls to us.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class AnalysisDriver:
         compat: Compat = "safe",
         missing: Policy = "error",
         counted: Callable[[str, str], None] = lambda _provider, _phase: None,
+        owns: Callable[[Key], bool] = lambda _rollout: True,
     ) -> None:
+        self._owns = owns
         self._cluster = cluster
         self._objects = objects
         self._clock = clock
@@ -90,8 +94,7 @@ class AnalysisDriver:
 
     async def run(self) -> None:
         """Drives runs until `stop`."""
-        for run in self._objects.list("AnalysisRun"):
-            self._wake(Key.of(run), "start")
+        self.wake_all()
         async with asyncio.TaskGroup() as group:
             timers = group.create_task(self._timers.run(), name="analysis timers")
             await self._lanes.run()
@@ -101,13 +104,22 @@ class AnalysisDriver:
         """Finish what is under way, within a deadline; `run` returns then."""
         await self._lanes.drain(seconds)
 
+    def wake_all(self) -> None:
+        """Look at every run: at the start, and when rollouts were gained or lost."""
+        for run in self._objects.list("AnalysisRun"):
+            self._wake(Key.of(run), "start")
+
     def _wake(self, key: Key, cause: str) -> None:
         self._lanes.wake(key, cause)
 
     async def _pass(self, key: Key, epoch: Epoch, causes: tuple[str, ...]) -> float | None:
         del epoch, causes
         found = self._objects.get(Ref("AnalysisRun", *key))
-        if found is None or (found.get("status") or {}).get("phase") in DONE:
+        if (
+            found is None
+            or (found.get("status") or {}).get("phase") in DONE
+            or not self._owns(_rollout_of(found))
+        ):
             self._timers.set(key, None)
             return None
         with structlog.contextvars.bound_contextvars(analysis_run=str(key)):
@@ -312,3 +324,12 @@ def _masked(made: Measurement, secrets: tuple[str, ...]) -> Measurement:
     return msgspec.structs.replace(
         made, message=mask(made.message), value=mask(made.value), metadata=metadata
     )
+
+
+def _rollout_of(run: Object) -> Key:
+    """The rollout that controls the run; the run's own key when none does."""
+    meta = run.get("metadata") or {}
+    for reference in meta.get("ownerReferences") or ():
+        if reference.get("kind") == "Rollout":
+            return Key(meta.get("namespace") or "default", str(reference.get("name", "")))
+    return Key.of(run)

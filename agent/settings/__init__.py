@@ -9,6 +9,7 @@ from agent.settings.loading import load, secret
 from agent.settings.sections import (
     DOORS,
     AlertSettings,
+    BusSettings,
     ClusterSettings,
     CommandSettings,
     DeploymentSettings,
@@ -25,6 +26,7 @@ from agent.settings.sections import (
 __all__ = [
     "DOORS",
     "AlertSettings",
+    "BusSettings",
     "ClusterSettings",
     "CommandSettings",
     "DeploymentSettings",

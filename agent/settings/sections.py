@@ -52,6 +52,72 @@ class SinkSettings(Section):
     )
 
 
+class BusSettings(Section):
+    kind: Annotated[
+        Literal["memory", "kafka"],
+        Doc(
+            description="memory: one replica, events are durable on the objects; kafka: many replicas"
+        ),
+    ] = "memory"
+    brokers: Annotated[
+        tuple[str, ...], Doc(description="host:port of one or more Kafka brokers to begin with")
+    ] = ()
+    prefix: Annotated[
+        str, Doc(description="topics are <prefix>.inbox, .urgent and .rollouts, and .dlq of each")
+    ] = "serinus"
+    group: Annotated[
+        str,
+        Doc(description="consumer groups are <group>.inbox and <group>.urgent; one for a cluster"),
+    ] = "serinus"
+    client_id: Annotated[str, Doc(description="how brokers name us in logs and quotas")] = "serinus"
+    create_topics: Annotated[
+        bool, Doc(description="create missing topics at the start; else: `serinus kafka init`")
+    ] = False
+    partitions: Annotated[
+        int,
+        Doc(
+            description="partitions of a topic that is created: most replicas that can share work",
+            ge=1,
+        ),
+    ] = 12
+    replication_factor: Annotated[
+        int, Doc(description="replicas of a topic that is created; -1: the brokers' default", ge=-1)
+    ] = -1
+    publish_seconds: Annotated[
+        float, Doc(description="deadline for a record to be acknowledged", gt=0, le=60)
+    ] = 5.0
+    session_timeout_seconds: Annotated[
+        float, Doc(description="a replica that is silent for so long loses its rollouts", ge=1)
+    ] = 6.0
+    heartbeat_seconds: Annotated[
+        float, Doc(description="how often a replica says that it lives", gt=0)
+    ] = 0.5
+    static_member: Annotated[
+        bool,
+        Doc(
+            description="keep the partitions over a restart of a StatefulSet's pod (POD_NAME must be set)"
+        ),
+    ] = False
+    security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"],
+        Doc(description="what the brokers' listener speaks"),
+    ] = "PLAINTEXT"
+    mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Doc(description="SASL mechanism")
+    ] = "SCRAM-SHA-512"
+    username: Annotated[str, Doc(description="SASL user")] = ""
+    password_file: Annotated[str, Doc(description="file with the password of this user")] = ""
+    password_env: Annotated[str, Doc(description="environment variable with the password")] = ""
+    ca_file: Annotated[
+        str, Doc(description="PEM of the authorities that are trusted; empty: the system's")
+    ] = ""
+    cert_file: Annotated[str, Doc(description="PEM of our certificate, for mutual TLS")] = ""
+    key_file: Annotated[str, Doc(description="PEM of the certificate's private key")] = ""
+    key_password_file: Annotated[
+        str, Doc(description="file with the pass phrase of this key, if it has one")
+    ] = ""
+
+
 class EngineSettings(Section):
     source: Annotated[str, Doc(description="CloudEvents source of our events")] = "serinus"
     drain_seconds: Annotated[
@@ -160,6 +226,7 @@ class LogSettings(Section):
 class Settings(Section):
     cluster: ClusterSettings = ClusterSettings()
     sink: SinkSettings = SinkSettings()
+    bus: BusSettings = BusSettings()
     engine: EngineSettings = EngineSettings()
     alerts: AlertSettings = AlertSettings()
     commands: CommandSettings = CommandSettings()

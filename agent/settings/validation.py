@@ -2,12 +2,16 @@
 
 import ipaddress
 import math
+import re
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from agent.errors import Refused
-from agent.settings.sections import DOORS, Settings
+from agent.settings.sections import DOORS, BusSettings, Settings
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
 def check(settings: Settings) -> None:
@@ -27,6 +31,7 @@ def check(settings: Settings) -> None:
                     f"{door!r} is no door; there are {', '.join(DOORS)}, and * for all",
                     field=f"sink.tokens[{index}].doors",
                 )
+    check_bus(settings.bus)
     telegram = settings.telegram
     if telegram.chat_id and bool(telegram.token_file) == bool(telegram.token_env):
         raise Refused("set exactly one of token_file and token_env", field="telegram")
@@ -42,6 +47,69 @@ def check(settings: Settings) -> None:
         for name, value in values.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise Refused("must be a finite number of seconds", field=f"{section}.{name}")
+
+
+def check_bus(bus: BusSettings) -> None:
+    """The section `bus`; only what is used is looked at."""
+    if bus.kind == "memory":
+        return
+    if not bus.brokers:
+        raise Refused("name at least one broker as host:port", field="bus.brokers")
+    for index, broker in enumerate(bus.brokers):
+        if not _is_address(broker):
+            raise Refused(f"{broker!r} is not host:port", field=f"bus.brokers[{index}]")
+    for field in ("prefix", "group"):
+        if not _NAME.fullmatch(getattr(bus, field)):
+            raise Refused("must be 1 to 200 letters, digits, '.', '_' or '-'", field=f"bus.{field}")
+    if bus.replication_factor == 0:
+        raise Refused("must be at least 1, or -1", field="bus.replication_factor")
+    if bus.heartbeat_seconds * 3 > bus.session_timeout_seconds:
+        raise Refused(
+            f"three of them must fit into bus.session_timeout_seconds ({bus.session_timeout_seconds:g})",
+            field="bus.heartbeat_seconds",
+        )
+    _check_authentication(bus)
+    _check_tls(bus)
+
+
+def _check_authentication(bus: BusSettings) -> None:
+    named = [name for name in ("username", "password_file", "password_env") if getattr(bus, name)]
+    if not bus.security_protocol.startswith("SASL_"):
+        if named:
+            raise Refused(
+                f"needs security_protocol SASL_SSL (or SASL_PLAINTEXT), not {bus.security_protocol}",
+                field=f"bus.{named[0]}",
+            )
+        return
+    if not bus.username:
+        raise Refused(f"{bus.security_protocol} needs a user", field="bus.username")
+    if bool(bus.password_file) == bool(bus.password_env):
+        raise Refused("set exactly one of password_file and password_env", field="bus")
+
+
+def _check_tls(bus: BusSettings) -> None:
+    named = [
+        name
+        for name in ("ca_file", "cert_file", "key_file", "key_password_file")
+        if getattr(bus, name)
+    ]
+    if named and not bus.security_protocol.endswith("SSL"):
+        raise Refused(
+            f"needs security_protocol SSL or SASL_SSL, not {bus.security_protocol}",
+            field=f"bus.{named[0]}",
+        )
+    if bus.key_file and not bus.cert_file:
+        raise Refused("is the key of bus.cert_file, which is not set", field="bus.key_file")
+    if bus.cert_file and not bus.key_file:
+        raise Refused("needs its private key in bus.key_file", field="bus.cert_file")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(f"//{text}")
+        return bool(parts.hostname) and bool(parts.port) and parts.netloc == text
+    except ValueError:
+        return False
 
 
 def _is_url(text: str) -> bool:

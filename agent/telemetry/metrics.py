@@ -7,13 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from agent.bus.metrics import BusMeter, Watched
 from agent.engine.metrics import Meter
 from agent.engine.port import Engine
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class Metrics(Meter):
+class Metrics(Meter, BusMeter):
     """What one process counts, in a registry of its own."""
 
     def __init__(self) -> None:
@@ -44,6 +45,24 @@ class Metrics(Meter):
         self._abort_seconds = self._histogram(
             "abort_seconds", "From the decision of an abort to the route's write"
         )
+        self._bus_published = self._counter(
+            "bus_published", "Publications by topic and result", "topic", "result"
+        )
+        self._bus_consumed = self._counter(
+            "bus_consumed", "Records received by topic and result", "topic", "result"
+        )
+        self._bus_unreadable = self._counter(
+            "bus_unreadable", "Records that could not be read off the bus", "topic", "reason"
+        )
+        self._bus_rebalances = self._counter(
+            "bus_rebalances", "Times a group shared its partitions out", "topic"
+        )
+        self._bus_rebuilt = self._counter(
+            "bus_rebuilt", "Clients that were replaced, by part and reason", "part", "reason"
+        )
+        self._publish_seconds = self._histogram(
+            "bus_publish_seconds", "Until a publication was acknowledged or given up"
+        )
         self.loop_lag = Gauge(
             "serinus_loop_lag_seconds", "How late the event loop ran", registry=self.registry
         )
@@ -54,6 +73,10 @@ class Metrics(Meter):
     def observe_rollouts(self, engine: Engine) -> None:
         """Export weight and state of every rollout at each scrape."""
         self.registry.register(_Rollouts(engine))
+
+    def observe_bus(self, bus: Watched) -> None:
+        """Export at each scrape how far behind the bus is."""
+        self.registry.register(_Bus(bus))
 
     def expose(self) -> tuple[bytes, str]:
         """The text for a scrape and its content type."""
@@ -79,6 +102,24 @@ class Metrics(Meter):
 
     def recorded(self, result: str) -> None:
         self._recorded.labels(result).inc()
+
+    # agent.bus.metrics.BusMeter
+
+    def published(self, topic: str, result: str, seconds: float) -> None:
+        self._bus_published.labels(topic, result).inc()
+        self._publish_seconds.observe(seconds)
+
+    def consumed(self, topic: str, result: str) -> None:
+        self._bus_consumed.labels(topic, result).inc()
+
+    def unreadable(self, topic: str, reason: str) -> None:
+        self._bus_unreadable.labels(topic, reason).inc()
+
+    def rebalanced(self, topic: str) -> None:
+        self._bus_rebalances.labels(topic).inc()
+
+    def rebuilt(self, part: str, reason: str) -> None:
+        self._bus_rebuilt.labels(part, reason).inc()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"serinus_{name}", text, labels, registry=self.registry)
@@ -106,3 +147,28 @@ class _Rollouts:
             exposed.add_metric([*view.key], float(view.exposed))
         yield weight
         yield exposed
+
+
+class _Bus:
+    """Gauges read off the bus when they are asked for: a partition that went has no series."""
+
+    def __init__(self, bus: Watched) -> None:
+        self._bus = bus
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ["topic", "partition"]
+        lag = GaugeMetricFamily(
+            "serinus_bus_lag_records", "Records of our partitions that are not done", labels=labels
+        )
+        oldest = GaugeMetricFamily(
+            "serinus_bus_oldest_seconds", "Age of the oldest record under way", labels=labels
+        )
+        silent = GaugeMetricFamily(
+            "serinus_bus_silent_seconds", "Since brokers last answered a fetch", labels=["topic"]
+        )
+        for entry in self._bus.backlog():
+            lag.add_metric([entry.topic, str(entry.partition)], entry.records)
+            oldest.add_metric([entry.topic, str(entry.partition)], entry.oldest_seconds)
+        for topic, seconds in self._bus.silent_seconds().items():
+            silent.add_metric([topic], seconds)
+        yield from (lag, oldest, silent)

@@ -180,6 +180,15 @@ async def test_what_a_consumer_died_on_comes_to_the_next_one(bus: MemoryBus) -> 
     assert receiver.taken == [b"a", b"b"]
 
 
+async def test_a_consumer_begins_with_what_was_published_before_it(bus: MemoryBus) -> None:
+    for number in range(KEPT + 2):
+        await bus.publish(a_record(number))
+    receiver = Receiver()
+    async with consuming(bus, receiver):
+        await asyncio.sleep(1)
+    assert receiver.taken == [str(number).encode() for number in range(2, KEPT + 2)]
+
+
 async def test_a_full_topic_says_so_and_takes_again_when_it_has_room() -> None:
     bus = MemoryBus(SystemClock(), capacity=2)
     bus.declare([INBOX])

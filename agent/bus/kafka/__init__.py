@@ -1,0 +1,1 @@
+"""The bus on Kafka, through aiokafka. Nothing here is imported unless `bus.kind` is kafka."""
