@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import agent
-from agent.cli import cluster, events
+from agent.cli import cluster, events, kafka
 from agent.errors import Refused, SerinusError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(events.app, name="events")
+app.add_typer(kafka.app, name="kafka")
 settings_app = typer.Typer(
     help="Settings: what there is, and what is in force.", no_args_is_help=True
 )

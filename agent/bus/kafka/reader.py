@@ -29,6 +29,9 @@ RETRY_SECONDS: Final = 0.2
 TRIES: Final = 4
 """Times a record is read before it counts as unreadable: a broken byte on the wire is none on the disk."""
 
+_UNREADABLE: Final = (CorruptRecordException, UnsupportedCodecError, RecordTooLargeError)
+_CLIENT: Final = (KafkaError, ConsumerStoppedError, OSError)
+
 Bury = Callable[[Record, str], Awaitable[None]]
 """Dead-letters a record with the reason. Raises Unavailable: then it must not be passed over."""
 
@@ -88,7 +91,7 @@ class Reader:
                     await self.lanes.room()
                     self.reading_since = time.time()
                 for record in await self._read():
-                    self.lanes.put(_record(record), record.timestamp / 1000)
+                    self.lanes.put(record_of(record), record.timestamp / 1000)
         except (KafkaError, ConsumerStoppedError) as error:
             self._failed(error)
         except Exception as error:
@@ -106,14 +109,9 @@ class Reader:
             fetched = await self._consumer.getmany(
                 self._place, timeout_ms=POLL_MS, max_records=limit
             )
-        except (KafkaError, ConsumerStoppedError) as error:
-            if not isinstance(
-                error, CorruptRecordException | UnsupportedCodecError | RecordTooLargeError
-            ):
+        except Exception as error:
+            if not is_unreadable(error):
                 raise
-            await self._unreadable(error)
-            return []
-        except Exception as error:  # noqa: BLE001 - decompression fails with whatever the codec raises
             await self._unreadable(error)
             return []
         records: list[ConsumerRecord] = fetched.get(self._place, [])
@@ -161,7 +159,13 @@ class Reader:
         self._buried = offset
 
 
-def _record(record: ConsumerRecord) -> Record:
+def is_unreadable(error: Exception) -> bool:
+    """Whether it is the record, and not the connection: decompression fails with what its codec raises."""
+    return isinstance(error, _UNREADABLE) or not isinstance(error, _CLIENT)
+
+
+def record_of(record: ConsumerRecord) -> Record:
+    """The record as the port knows it."""
     return Record(
         topic=record.topic,
         key=record.key,

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from agent.bus.kafka.connection import START_SECONDS, STOP_SECONDS, explained
@@ -103,18 +104,36 @@ class Topics:
         new.replication_factor = self._settings.replication_factor
         return new
 
-    async def existing(self) -> dict[str, Topic]:
-        """Those of our topics that exist, by name."""
-        ours = {topic.name for topic in wanted(self._settings)}
+    async def existing(self, *, with_configs: bool = False) -> dict[str, Topic]:
+        """Those of our topics that exist, by name; with the settings that `wanted` has an opinion about."""
+        ours = {topic.name: topic for topic in wanted(self._settings)}
         async with _deadline("listing topics", START_SECONDS):
             # Asking for a topic by name would create it on brokers that create topics by themselves.
-            present = sorted(ours & set(await self._admin.list_topics()))
+            present = sorted(set(ours) & set(await self._admin.list_topics()))
             described = await self._admin.describe_topics(present) if present else []
+            configs = await self._configs([ours[name] for name in present]) if with_configs else {}
         return {
-            item["topic"]: Topic(name=item["topic"], partitions=len(item["partitions"]))
+            item["topic"]: Topic(
+                name=item["topic"],
+                partitions=len(item["partitions"]),
+                configs=configs.get(item["topic"], {}),
+            )
             for item in described
             if item["error_code"] == 0
         }
+
+    async def _configs(self, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
+        asked = [
+            ConfigResource(ConfigResourceType.TOPIC, topic.name, dict.fromkeys(topic.configs))
+            for topic in topics
+        ]
+        found: dict[str, dict[str, str]] = {}
+        for answer in await self._admin.describe_configs(asked) if asked else ():
+            for code, _message, _kind, name, entries in answer.resources:
+                # Without the right to describe them (code 29) there is nothing to compare.
+                if code == 0:
+                    found[name] = {entry[0]: entry[1] for entry in entries}
+        return found
 
     async def create(self, topics: Sequence[Topic], *, dry_run: bool = False) -> None:
         """Create these; one that exists by now is fine. Raises Refused when the brokers do not want it."""
@@ -133,16 +152,27 @@ class Topics:
                 raise Refused(f"the brokers refuse topic {name}: {said}", field="bus")
 
 
-def missing(settings: BusSettings, existing: Mapping[str, Topic]) -> list[Topic]:
-    """The topics that have to be created."""
-    return [topic for topic in wanted(settings) if topic.name not in existing]
+def differences(want: Topic, have: Topic) -> list[str]:
+    """How a topic differs from what would have been created, and what that means. Pure."""
+    found = []
+    if have.partitions != want.partitions:
+        found.append(
+            f"{have.partitions} partitions, {want.partitions} wanted: left as it is, since with more of "
+            "them keys and rollouts would move"
+        )
+    found += [
+        f"{name}={have.configs[name]}, {value} wanted: left as it is"
+        for name, value in want.configs.items()
+        if have.configs.get(name, value) != value
+    ]
+    return found
 
 
 async def ensure(settings: BusSettings, options: Mapping[str, Any]) -> dict[str, Topic]:
     """Our topics, all of them. Raises Refused with the command when some are missing, or Unavailable."""
     async with Topics(settings, options) as topics:
         existing = await topics.existing()
-        absent = missing(settings, existing)
+        absent = [topic for topic in wanted(settings) if topic.name not in existing]
         if absent and not settings.create_topics:
             raise Refused(
                 f"topic {', '.join(topic.name for topic in absent)} does not exist: create it with "
