@@ -228,6 +228,8 @@ class RolloutEngine:
         obj = new or old
         if obj is None:
             return
+        for key in self._observer.changed(ref, new):
+            self.wake(key, "neighbour")
         for key in tuple(self._interest.of(ref, obj)):
             self.wake(key, ref.kind)
         if ref.kind == "Rollout":

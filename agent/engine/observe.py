@@ -14,6 +14,7 @@ from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
 from agent.api.names import COMPAT, FREEZE
 from agent.api.rollout import Rollout
+from agent.engine.neighbours import Neighbours
 from agent.errors import Refused
 from agent.rollout.types import Observation, Policy
 from agent.traffic.types import Router
@@ -57,14 +58,21 @@ class Observer:
         self._routers = routers
         self._policy = policy
         self._typed: dict[Key, tuple[str, str, Rollout | None]] = {}
+        self._neighbours = Neighbours(self._named)
+
+    def changed(self, ref: Ref, new: Object | None) -> tuple[Key, ...]:
+        """The cache shows a change (None: gone); other rollouts to which it makes a difference."""
+        if ref.kind == "Rollout" and new is None:
+            self._typed.pop(Key(ref.namespace, ref.name), None)
+        return self._neighbours.changed(ref, new)
 
     def observe(self, key: Key, now: datetime) -> Observation | None:
         """Everything known about this rollout; None when it does not exist."""
         rollout = self._objects.get(Ref("Rollout", *key))
         if rollout is None:
-            self._typed.pop(key, None)
             return None
         uid = str(rollout["metadata"].get("uid", ""))
+        references = self.references(rollout)
         owned = {
             kind: tuple(sorted(self._objects.owned(kind, uid), key=_name))
             for kind in ("ReplicaSet", "AnalysisRun", "Experiment")
@@ -77,7 +85,12 @@ class Observer:
             experiments=owned["Experiment"],
             services=self._services(key, rollout),
             templates=self._templates(key.namespace, rollout),
-            routes=self.routes(rollout),
+            routes=self.routes(rollout) | self._existing(self._neighbours.beside(references)),
+            rivals=tuple(
+                self._existing(
+                    Ref("Rollout", *rival) for rival in self._neighbours.rivals(key)
+                ).values()
+            ),
             policy=self.policy(rollout),
         )
 
@@ -119,7 +132,15 @@ class Observer:
 
     def routes(self, rollout: Object) -> dict[Ref, Object]:
         """The route objects of this rollout that exist."""
-        found = ((ref, self._objects.get(ref)) for ref in self.references(rollout))
+        return self._existing(self.references(rollout))
+
+    def _named(self, rollout: Object) -> tuple[Ref, ...]:
+        namespace = Key.of(rollout).namespace
+        services = (Ref("Service", namespace, name) for name in service_names(rollout))
+        return (*services, *self.references(rollout))
+
+    def _existing(self, refs: Iterable[Ref]) -> dict[Ref, Object]:
+        found = ((ref, self._objects.get(ref)) for ref in refs)
         return {ref: obj for ref, obj in found if obj is not None}
 
     def policy(self, rollout: Object) -> Policy:

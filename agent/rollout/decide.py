@@ -13,6 +13,7 @@ from agent.rollout.announce import announcements
 from agent.rollout.draft import Draft, earliest
 from agent.rollout.facts import bare_facts, read_facts
 from agent.rollout.field_errors import invalid_spec_message
+from agent.rollout.sharing import sharing_errors
 from agent.rollout.types import Decision, Observation, Stage, Write
 from agent.traffic.routers import ROUTERS, refused_routers
 from agent.traffic.types import FieldError, Router
@@ -29,9 +30,11 @@ def decide(observation: Observation, routers: Mapping[str, Router] = ROUTERS) ->
     except Refused as error:
         return _unreadable(observation.rollout, error)
     lowers: list[Write] = []
+    standing: list[FieldError] = []
     try:
         draft = Draft(read_facts(observation, _router(rollout, routers), rollout))
         _validate(draft, routers)
+        standing = _route_errors(draft, observation, routers)
         try:
             canary.run(draft)
         finally:
@@ -40,8 +43,9 @@ def decide(observation: Observation, routers: Mapping[str, Router] = ROUTERS) ->
     except _InvalidSpec as invalid:
         return _invalid(observation, rollout, invalid.errors)
     except Refused as error:
-        errors = (FieldError(error.field or "spec", error.detail),)
-        return _invalid(observation, rollout, errors, lowers)
+        standing = standing or [FieldError(error.field or "spec", error.detail)]
+    if standing:
+        return _invalid(observation, rollout, standing, lowers)
     return _decision(draft)
 
 
@@ -129,11 +133,31 @@ def _validate(draft: Draft, routers: Mapping[str, Router]) -> None:
         raise _InvalidSpec(errors)
 
 
+def _route_errors(
+    draft: Draft, observation: Observation, routers: Mapping[str, Router]
+) -> list[FieldError]:
+    """Why the routes, or what it shares with other rollouts, keep it from being driven: it may only lower.
+
+    An aborted one does nothing else, so it needs no refusal.
+    """
+    rollout, facts = draft.rollout, draft.facts
+    if rollout.status.abort:
+        return []
+    errors = list(facts.router.validate(rollout, facts.routes)) if facts.router else []
+    return errors + sharing_errors(rollout, facts.router, facts.routes, observation.rivals, routers)
+
+
 def _not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[FieldError]:
     spec = rollout.spec
     if spec.strategy.blue_green is not None:
         yield FieldError(
             "spec.strategy.blueGreen", "blue-green is not driven by Serinus yet; use canary"
+        )
+    if spec.strategy.canary is not None and spec.strategy.canary.ping_pong is not None:
+        yield FieldError(
+            "spec.strategy.canary.pingPong",
+            "ping-pong is not driven by Serinus yet: name canaryService and stableService instead, which "
+            "Serinus re-points only after the traffic has left them",
         )
     if spec.workload_ref is not None:
         yield FieldError(

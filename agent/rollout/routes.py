@@ -6,6 +6,7 @@ from agent.errors import Refused
 from agent.rollout import defaults, managed_routes, names_of_services, weights
 from agent.rollout.draft import Draft
 from agent.rollout.types import Stage, Write
+from agent.traffic.istio_subsets import switch_delay
 from agent.traffic.types import Desired, ManagedRoute, RouteChange
 
 _STAGES = {"lower": Stage.ROUTES_DOWN, "repoint": Stage.SELECTORS, "raise": Stage.ROUTES_UP}
@@ -37,8 +38,7 @@ def move(draft: Draft) -> None:
     facts = draft.facts
     if facts.router is None:
         return
-    canary_hash = names_of_services.canary_target(draft)
-    stable_hash = names_of_services.stable_target(draft)
+    canary_hash, stable_hash = _subset_hashes(draft)
     weight = _weight(draft, canary_hash)
     desired = Desired(
         canary_weight=weight,
@@ -55,6 +55,34 @@ def move(draft: Draft) -> None:
             draft.waits.insert(0, sentence)
         else:
             raise Refused(plan.refusal.detail, field=plan.refusal.field)
+
+
+def _subset_hashes(draft: Draft) -> tuple[str | None, str | None]:
+    """What the subsets should select now; None leaves one as it is.
+
+    Where nothing but a subset leads to the pods, it moves only to a version that is fully available. (Argo
+    asks this of both versions, so that a stable one in trouble keeps its own mending from being released.)
+    """
+    facts = draft.facts
+    canary = names_of_services.canary_target(draft)
+    stable = names_of_services.stable_target(draft)
+    available = {item.hash: (item.name, item.replicas, item.available) for item in facts.sets}
+    delay = switch_delay(draft.rollout, available, canary=canary or "")
+    if delay and _would_move(draft, Desired(canary_hash=canary)):
+        draft.waits.insert(0, delay)
+        canary = None
+    delay = switch_delay(draft.rollout, available, stable=stable or "")
+    if delay and _would_move(draft, Desired(stable_hash=stable)):
+        draft.waits.insert(0, delay)
+        stable = None
+    return canary, stable
+
+
+def _would_move(draft: Draft, desired: Desired) -> bool:
+    router = draft.facts.router
+    return router is not None and bool(
+        router.plan(draft.rollout, draft.facts.routes, desired).changes
+    )
 
 
 def _weight(draft: Draft, canary_hash: str | None) -> int | None:
@@ -130,9 +158,7 @@ def _names_are_behind(draft: Draft) -> bool:
     chosen = names_of_services.selected(facts.services.get(facts.canary.stable_service))
     if chosen:
         return chosen != target
-    if facts.router is None:
-        return False
-    return bool(facts.router.plan(draft.rollout, facts.routes, Desired(stable_hash=target)).changes)
+    return _would_move(draft, Desired(stable_hash=target))
 
 
 def _canary_is_named(draft: Draft, pointed: str | None) -> bool:
@@ -145,8 +171,7 @@ def _canary_is_named(draft: Draft, pointed: str | None) -> bool:
         return names_of_services.selected(service) == facts.new_hash
     if facts.router is None:
         return True
-    named = Desired(canary_hash=facts.new_hash)
-    return not facts.router.plan(draft.rollout, facts.routes, named).changes
+    return not _would_move(draft, Desired(canary_hash=facts.new_hash))
 
 
 def _write(change: RouteChange, weight: int | None) -> Write:

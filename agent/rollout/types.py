@@ -37,7 +37,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         services: by name, those of the Rollout's namespace that its spec names and that exist.
         analysis_runs, experiments: those that the Rollout controls.
         templates: AnalysisTemplates (Ref namespace set) and ClusterAnalysisTemplates (namespace "").
-        routes: route objects that the rollout's router references and that exist.
+        routes: route objects that the rollout's router references and that exist, and those that have a
+            host in common with them.
+        rivals: other Rollouts that name a Service or route object of this one.
         alerts_active: the level check of design section 8: matched alerts that fire now and would hold
             or abort; None when they were not asked for.
     """
@@ -50,6 +52,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     experiments: tuple[Object, ...] = ()
     templates: Mapping[Ref, Object] = {}
     routes: Mapping[Ref, Object] = {}
+    rivals: tuple[Object, ...] = ()
     policy: Policy = Policy()
 
 

@@ -25,6 +25,7 @@ from agent.traffic.istio_objects import (
     rule_ref,
 )
 from agent.traffic.istio_plan import no_routes, targets_in, virtual_service_changes
+from agent.traffic.istio_precedence import overruled_by
 from agent.traffic.istio_routes import canary_share, check_pair
 from agent.traffic.istio_selection import Block, blocks_of, targets_of
 from agent.traffic.istio_subsets import check_subsets, hash_operations, shelter_operations
@@ -80,6 +81,10 @@ class Istio:
                 blocks = blocks_of(route.settings, service, roles)
                 if not blocks:
                     raise Refused(no_routes(ref))
+                own = {item.ref for item in configured(rollout, istio)} if istio else set()
+                others = {at: obj for at, obj in objects.items() if at not in own}
+                if why := overruled_by(ref, service, others):
+                    raise Refused(why)
             except Refused as error:
                 errors.append(FieldError(route.field, error.detail))
                 continue

@@ -26,9 +26,11 @@ def check_pair(target: Target, roles: Roles) -> tuple[Destination, Destination]:
 
     Both must be there: a route with one destination sends it everything, whatever its weight says.
     """
-    if target.route.get("delegate"):
+    delegate = target.route.get("delegate")
+    if delegate:
         raise Refused(
-            f"{target.label} delegates to another VirtualService: name that one in {VIRTUAL_SERVICE}.name"
+            f"{target.label} delegates to {_delegate(delegate)}, which has the weights: name that one in "
+            f"{VIRTUAL_SERVICE}.name"
         )
     pair = []
     for role in ("canary", "stable"):
@@ -42,6 +44,15 @@ def check_pair(target: Target, roles: Roles) -> tuple[Destination, Destination]:
             )
         pair.append(found[0])
     return pair[0], pair[1]
+
+
+def _delegate(delegate: object) -> str:
+    """The VirtualService that a root delegates to, as a rollout would name it."""
+    found = delegate if isinstance(delegate, dict) else {}
+    name, namespace = found.get("name") or "", found.get("namespace") or ""
+    return (
+        f"the VirtualService '{name}.{namespace}'" if namespace else f"the VirtualService '{name}'"
+    )
 
 
 def canary_share(target: Target) -> int:

@@ -13,7 +13,7 @@ from agent.rollout.types import Write
 from tests.rollout import given
 from tests.rollout import random_runs as runs
 from tests.rollout.istio_world import SUBSETS, istio_world, weights
-from tests.rollout.world import World
+from tests.rollout.world import World, image_of
 
 MODEST = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -72,3 +72,32 @@ def test_a_version_by_subset_gets_all_traffic_and_its_names() -> None:
     assert weights(world) == [100, 0]
     labels = [item["labels"] for item in world.objects[SUBSETS]["spec"]["subsets"]]
     assert labels[1][POD_TEMPLATE_HASH] == world.status["stableRS"]
+
+
+def test_a_subset_that_alone_leads_to_pods_moves_only_to_a_version_that_is_whole() -> None:
+    """Without Services nothing else keeps users from the pods that are not there yet."""
+    world = istio_world([{"setCanaryScale": {"replicas": 3}}, {"setWeight": 20}], by_subset=True)
+    stable = world.status["stableRS"]
+    world.set_image("v2")
+    for _ in range(4):
+        world.pods_follow()
+        new = _set_of(world, "v2")
+        if new is not None:
+            new["status"]["availableReplicas"] = 2
+        world.one_pass()
+    subset = world.objects[SUBSETS]["spec"]["subsets"][2]["labels"]
+    assert subset[POD_TEMPLATE_HASH] == stable
+    assert new is not None
+    name = new["metadata"]["name"]
+    delay = f"delaying destination rule switch: ReplicaSet {name} not fully available"
+    assert world.decisions[-1].why == delay
+    assert weights(world) == [100, 0]
+    world.settle()
+    labels = world.objects[SUBSETS]["spec"]["subsets"][2]["labels"]
+    assert labels[POD_TEMPLATE_HASH] != stable
+    assert weights(world) == [100, 0]
+    assert world.status["phase"] == "Healthy"
+
+
+def _set_of(world: World, image: str) -> Object | None:
+    return next((item for item in world.of("ReplicaSet") if image_of(item) == image), None)
