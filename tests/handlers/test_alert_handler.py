@@ -181,10 +181,11 @@ def test_an_alert_that_cannot_be_read_is_refused(data: bytes) -> None:
 
 
 def _second() -> Sequence[Object]:
-    """Another rollout, whose route serves the same host."""
+    """Another rollout, whose route serves the same host at another gateway."""
     obj, route = copy.deepcopy(rollout(STEPS, replicas=2)), copy.deepcopy(virtual_service())
     for item in (obj, route):
         item["metadata"]["name"] = "api"
+    route["spec"]["gateways"] = ["internal"]
     canary = obj["spec"]["strategy"]["canary"]
     canary |= {"canaryService": "api-canary", "stableService": "api-stable"}
     canary["trafficRouting"]["istio"]["virtualService"]["name"] = "api"
