@@ -4,31 +4,49 @@ Parsed once and cached; an evaluation is bounded in size, depth and steps, so no
 of a provider can hold the process up. Error texts are Argo's up to the cause.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from agent.analysis.expression import numbers, sequences, texts, times
-from agent.analysis.expression.checker import Checker, Type, type_of
-from agent.analysis.expression.interpreter import Function, Interpreter
+from agent.analysis.expression.checker import Checker
+from agent.analysis.expression.interpreter import Builtin, Interpreter
+from agent.analysis.expression.kinds import ANY, Function, Slice, go_type
+from agent.analysis.expression.natures import BOOL, FLOAT, Nature, nature_of
 from agent.analysis.expression.nodes import ExpressionError, Node
 from agent.analysis.expression.parser import parse
+from agent.analysis.expression.rewriting import rewritten
+from agent.analysis.expression.signatures import Signature
 from agent.analysis.expression.silence import asked
-from agent.analysis.expression.values import type_name
 from agent.errors import Refused
 
-__all__ = ["Evaluated", "ExpressionError", "asks", "evaluate_condition", "evaluate_time"]
+__all__ = ["Evaluated", "ExpressionError", "asks", "evaluate", "evaluate_condition", "evaluate_time", "typed"]
 
-_BUILTINS: Final[Mapping[str, Function]] = {
+_BUILTINS: Final[Mapping[str, Builtin]] = {
     **sequences.BUILTINS,
     **numbers.BUILTINS,
     **texts.BUILTINS,
     **times.BUILTINS,
 }
-_INTEGERS: Final = ("int", "ints")
-_ELEMENTS: Final = {"floats": "float64", "ints": "int", "strings": "string", "maps": "map"}
 _FUNCTIONS: Final = frozenset({*_BUILTINS, "now"})
+_ITEMS: Final = {
+    "floats": "float64",
+    "ints": "int",
+    "strings": "string",
+    "maps": "map[string]interface {}",
+}
+_ANY: Final = Nature(ANY)
+_NUMBER_TEST: Final = Signature((FLOAT,), BOOL)
+_ARGOS: Final[Mapping[str, Signature]] = {
+    "asInt": Signature((_ANY,), Nature("int64")),
+    "asFloat": Signature((_ANY,), FLOAT),
+    "isNaN": _NUMBER_TEST,
+    "isInf": _NUMBER_TEST,
+    "isNil": Signature((_ANY,), BOOL),
+    "default": Signature((_ANY, _ANY), _ANY),
+}
+"""The functions that Argo gives conditions; times have isNaN and isInf only."""
 
 
 class Evaluated(NamedTuple):
@@ -40,12 +58,26 @@ class Evaluated(NamedTuple):
 
 def evaluate_condition(text: str, value: Any, result_type: str, now: datetime | None) -> Evaluated:
     """Whether a condition holds for a result. Raises ExpressionError; arguments are those of `judge`."""
-    if result_type not in _INTEGERS:
-        value = texts.with_floats(value)
-    found, met = _evaluate(text, _environment(value), _ELEMENTS.get(result_type, "unknown"), now)
+    found, met = evaluate(text, typed(value, result_type), now)
     if not isinstance(found, bool):
-        raise ExpressionError(f"expected bool, but got {type_name(found)}")
+        raise ExpressionError(f"expected bool, but got {go_type(found)}")
     return Evaluated(found, met)
+
+
+def evaluate(text: str, result: Any, now: datetime | None = None) -> tuple[Any, frozenset[str]]:
+    """What an expression gives for a typed result (kinds.py), and what it met that is no data.
+
+    Raises ExpressionError.
+    """
+    return _evaluate(text, _environment(result), now)
+
+
+def typed(value: Any, result_type: str) -> Any:
+    """The result as the type that a provider hands over; numbers are floats unless they are ints."""
+    if result_type not in ("int", "ints"):
+        value = texts.with_floats(value)
+    known = isinstance(value, list) and result_type in _ITEMS
+    return Slice(_ITEMS[result_type], value) if known else value
 
 
 def asks(text: str) -> frozenset[str]:
@@ -58,25 +90,29 @@ def asks(text: str) -> frozenset[str]:
 
 def evaluate_time(text: str, now: datetime) -> datetime:
     """The time that an expression such as `now() - duration("10m")` means. Raises Refused."""
+    environment = {
+        "isNaN": Function("isNaN", 1, numbers.is_nan),
+        "isInf": Function("isInf", 1, numbers.is_inf),
+    }
     try:
-        found, _ = _evaluate(text, {}, "unknown", now)
+        found, _ = _evaluate(text, environment, now)
     except ExpressionError as error:
         raise Refused(str(error)) from error
     if not isinstance(found, datetime):
-        raise Refused(f"expected time.Time, but got {type_name(found)}")
+        raise Refused(f"expected time.Time, but got {go_type(found)}")
     return found
 
 
 def _environment(value: Any) -> dict[str, Any]:
     """`isNil` and `default` look at the whole result whatever they are given, as Argo's do."""
 
-    def is_nil(_: Any) -> bool:
+    def is_nil(_: Interpreter, _given: Any) -> bool:
         return value is None
 
-    def default(_: Any, otherwise: Any) -> Any:
+    def default(_: Interpreter, _given: Any, otherwise: Any) -> Any:
         return otherwise if value is None else value
 
-    functions: dict[str, Callable[..., Any]] = {
+    functions: dict[str, Builtin] = {
         "asInt": numbers.as_int,
         "asFloat": numbers.as_float,
         "isNaN": numbers.is_nan,
@@ -84,27 +120,31 @@ def _environment(value: Any) -> dict[str, Any]:
         "isNil": is_nil,
         "default": default,
     }
-    return {"result": value, **functions}
+    return {
+        "result": value,
+        **{
+            name: Function(name, len(_ARGOS[name].parameters), call)
+            for name, call in functions.items()
+        },
+    }
 
 
 @lru_cache(maxsize=1024)
-def _prepared(text: str, types: tuple[tuple[str, Type], ...]) -> Node:
-    """The checked tree; the same text is parsed and checked once for each type of the result."""
+def _prepared(text: str, names: tuple[str, ...], result: Nature) -> Node:
+    """The tree as it runs; the same text is parsed, checked and rewritten once for each type of result."""
     tree = parse(text, _FUNCTIONS)
-    Checker(dict(types), _FUNCTIONS).check(tree)
-    return tree
+    natures = {"result": result} if "result" in names else {}
+    functions = {name: _ARGOS[name] for name in names if name in _ARGOS}
+    Checker(natures, functions, _FUNCTIONS).check(tree)
+    return rewritten(tree)
 
 
 def _evaluate(
-    text: str, environment: Mapping[str, Any], element: str, now: datetime | None
+    text: str, environment: Mapping[str, Any], now: datetime | None
 ) -> tuple[Any, frozenset[str]]:
-    types = {
-        name: Type("func") if callable(value) else type_of(value)._replace(element=element)
-        for name, value in environment.items()
-    }
     try:
-        tree = _prepared(text, tuple((name, types[name]) for name in environment))
-        builtins = {**_BUILTINS, "now": lambda _: _now(now)}
+        tree = _prepared(text, tuple(environment), nature_of(environment.get("result")))
+        builtins = {**_BUILTINS, "now": lambda _, zone=None: _now(now, zone)}
         run = Interpreter(environment, builtins, times.method)
         return run.evaluate(tree), frozenset(run.budget.met)
     except RecursionError:
@@ -113,7 +153,7 @@ def _evaluate(
         raise ExpressionError(f"a text is not valid Unicode: {error}") from error
 
 
-def _now(now: datetime | None) -> datetime:
+def _now(now: datetime | None, zone: Any) -> datetime:
     if now is None:
         raise ExpressionError("now() is not available here")
-    return now
+    return now.astimezone(zone) if zone is not None else now

@@ -1,222 +1,316 @@
 """Names and types are checked before an expression runs, so that a wrong one never hides in a branch.
 
-What is not known before (members of decoded JSON, most builtins) is left to the interpreter.
+What is not known before (members of decoded JSON, say) is left to the interpreter.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 from agent.analysis.expression import nodes as n
+from agent.analysis.expression.kinds import ANY
+from agent.analysis.expression.natures import (
+    BOOL,
+    DURATION,
+    FLOAT,
+    INT,
+    LIST,
+    MAP,
+    STRING,
+    TIME,
+    UNKNOWN,
+    Nature,
+    list_of,
+    nature_of,
+)
 from agent.analysis.expression.nodes import ExpressionError, Node
+from agent.analysis.expression.signatures import Signature, builtin, fit, method
 from agent.api.regex import BadPattern, compile_pattern
 
-
-class Type(NamedTuple):
-    """A type as far as it is known; `element` is the kind of a list's items."""
-
-    kind: str = "unknown"
-    element: str = "unknown"
-
-
-UNKNOWN: Final = Type()
-BOOL: Final = Type("bool")
-_NUMBERS: Final = ("int", "float64")
+_NUMBERS: Final = ("int", "int64", "uint8", "float64")
+_INTEGERS: Final = ("int", "int64", "uint8")
 _TIMES: Final = ("time.Time", "time.Duration")
 _ORDERED: Final = (*_NUMBERS, "string", *_TIMES)
-_KINDS: Final = {bool: "bool", int: "int", float: "float64", str: "string", list: "array"}
-_OPERANDS: Final = {
+_WITH_UNKNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("<", ">", "<=", ">=", "+"), _ORDERED),
     "-": (*_NUMBERS, *_TIMES),
     "*": (*_NUMBERS, "time.Duration"),
-    "/": (*_NUMBERS, "time.Duration"),
-    "**": _NUMBERS,
-    "%": ("int",),
-    "..": ("int",),
+    **dict.fromkeys(("/", "**"), _NUMBERS),
+    **dict.fromkeys(("%", ".."), _INTEGERS),
     **dict.fromkeys(("contains", "startsWith", "endsWith", "matches"), ("string",)),
     **dict.fromkeys(("&&", "||"), ("bool",)),
 }
-_GIVES_BOOL: Final = ("<", ">", "<=", ">=", "==", "!=", "in", "&&", "||", "matches", "contains")
-_ANSWERS: Final = {
-    **dict.fromkeys(("all", "any", "none", "one", "hasPrefix", "hasSuffix"), "bool"),
-    **dict.fromkeys(("isNaN", "isInf", "isNil"), "bool"),
-    **dict.fromkeys(("len", "count", "findIndex", "findLastIndex", "indexOf", "int"), "int"),
-    **dict.fromkeys(("lastIndexOf", "asInt"), "int"),
-    **dict.fromkeys(("float", "asFloat", "ceil", "floor", "round"), "float64"),
-    **dict.fromkeys(("string", "upper", "lower", "trim", "join", "type", "toJSON"), "string"),
-    **dict.fromkeys(("replace", "repeat", "toBase64", "fromBase64"), "string"),
-    **dict.fromkeys(("date", "now"), "time.Time"),
-    "duration": "time.Duration",
-    "split": "array",
+"""What an operand may be when the other one is not known."""
+_GIVES: Final[Mapping[str, Nature]] = {
+    **dict.fromkeys(("+", "-", "*"), UNKNOWN),
+    **dict.fromkeys(("/", "**"), FLOAT),
+    "%": INT,
+    "..": list_of(INT),
 }
-_HOLDS: Final = (
-    *("all", "any", "none", "one", "filter", "count"),
-    *("find", "findIndex", "findLast", "findLastIndex"),
-)
-
-
-def type_of(value: Any) -> Type:
-    """The type of a literal or of a provider's result. Nil counts as unknown."""
-    if isinstance(value, dict):
-        return Type("map")
-    return Type(_KINDS.get(type(value), "unknown"))
+_TEMPORAL: Final[Mapping[tuple[str, str, str], Nature]] = {
+    ("+", TIME.go, DURATION.go): TIME,
+    ("+", DURATION.go, TIME.go): TIME,
+    ("+", DURATION.go, DURATION.go): DURATION,
+    ("-", TIME.go, TIME.go): DURATION,
+    ("-", TIME.go, DURATION.go): TIME,
+    ("-", DURATION.go, DURATION.go): DURATION,
+    ("*", DURATION.go, DURATION.go): DURATION,
+}
+_HOLDS: Final = ("all", "any", "none", "one", "filter", "count", "find", "findLast")
+_INDEXES: Final = ("findIndex", "findLastIndex")
+_POINTERS: Final[Mapping[str, Mapping[str, Nature]]] = {
+    "map": {"index": INT},
+    "reduce": {"index": INT, "acc": UNKNOWN},
+}
+_NO_ANSWER: Final = "predicate should has one input and one output param"
+GROUPS: Final = Nature("map[interface {}][]interface {}")
 
 
 class Scope(NamedTuple):
-    variables: Mapping[str, Type]
-    item: Type = UNKNOWN
+    """Variables, and the list and pointers of the innermost predicate (None outside of all)."""
+
+    variables: Mapping[str, Nature]
+    items: Nature | None = None
+    pointers: Mapping[str, Nature] = {}
 
 
 class Checker:
-    """Types of the names of the environment, and the names of builtins that no variable may take."""
+    """Natures of the names of the environment, signatures of its functions, and the names of builtins."""
 
-    def __init__(self, environment: Mapping[str, Type], builtins: frozenset[str]) -> None:
-        self._environment = {**environment, "$env": Type("map")}
+    def __init__(
+        self,
+        environment: Mapping[str, Nature],
+        functions: Mapping[str, Signature],
+        builtins: frozenset[str],
+    ) -> None:
+        self._environment = {**environment, **dict.fromkeys(functions, Nature("func"))}
+        self._functions = functions
         self._builtins = builtins
 
-    def check(self, node: Node) -> Type:
-        """The type of the whole expression. Raises ExpressionError for what can never work."""
-        return self._type(node, Scope(self._environment))
+    def check(self, node: Node) -> Nature:
+        """The nature of the whole expression. Raises ExpressionError for what can never work."""
+        return self._nature(node, Scope({}))
 
-    def _type(self, node: Node, scope: Scope) -> Type:
-        found: Type = self._RULES[type(node)](self, node, scope)
+    def _nature(self, node: Node, scope: Scope) -> Nature:
+        found: Nature = self._RULES[type(node)](self, node, scope)
         return found
 
-    def _literal(self, node: n.Literal, scope: Scope) -> Type:
+    def _literal(self, node: n.Literal, scope: Scope) -> Nature:
         del scope
-        return type_of(node.value)
+        return nature_of(node.value)
 
-    def _name(self, node: n.Name, scope: Scope) -> Type:
-        if node.name not in scope.variables:
-            raise ExpressionError(f"unknown name {node.name}")
-        return scope.variables[node.name]
+    def _name(self, node: n.Name, scope: Scope) -> Nature:
+        if node.name in scope.variables:
+            return scope.variables[node.name]
+        if node.name == "$env":
+            return UNKNOWN
+        return self._known(node.name, builtins=True)
 
-    def _pointer(self, node: n.Pointer, scope: Scope) -> Type:
-        if node.name == "index":
-            return Type("int")
-        return UNKNOWN if node.name else scope.item
+    def _known(self, name: str, *, builtins: bool) -> Nature:
+        if name in self._environment:
+            return self._environment[name]
+        if builtins and name in self._builtins:
+            return Nature("func")
+        raise ExpressionError(f"unknown name {name}")
 
-    def _unary(self, node: n.Unary, scope: Scope) -> Type:
-        operand = self._type(node.operand, scope)
-        allowed = ("bool",) if node.operator == "!" else (*_NUMBERS, "time.Duration")
-        if operand.kind not in ("unknown", *allowed):
+    def _pointer(self, node: n.Pointer, scope: Scope) -> Nature:
+        if scope.items is None:
+            raise ExpressionError("cannot use pointer accessor outside predicate")
+        if not node.name:
+            return UNKNOWN if scope.items.unknown else scope.items.items()
+        if node.name not in scope.pointers:
+            raise ExpressionError(f"unknown pointer #{node.name}")
+        return scope.pointers[node.name]
+
+    def _unary(self, node: n.Unary, scope: Scope) -> Nature:
+        operand = self._nature(node.operand, scope)
+        if node.operator == "!":
+            if operand.unknown or operand == BOOL:
+                return BOOL
+        elif operand.unknown or operand.number:
+            return UNKNOWN if operand.unknown else operand
+        raise ExpressionError(f"invalid operation: {node.operator} (mismatched type {operand})")
+
+    def _binary(self, node: n.Binary, scope: Scope) -> Nature:
+        left, right = self._nature(node.left, scope), self._nature(node.right, scope)
+        if node.operator == "??":
+            return _either(left, right)
+        if node.operator == "in":
+            found = _contained(left, right)
+        elif node.operator in ("==", "!="):
+            found = BOOL if left.comparable(right) else None
+        else:
+            if node.operator == "matches" and isinstance(node.right, n.Literal):
+                check_pattern(node.right.value)
+            found = _operation(node.operator, left, right)
+        if found is None:
             raise ExpressionError(
-                f"invalid operation: {node.operator} (mismatched type {operand.kind})"
+                f"invalid operation: {node.operator} (mismatched types {left} and {right})"
             )
-        return BOOL if node.operator == "!" else operand
+        return found
 
-    def _binary(self, node: n.Binary, scope: Scope) -> Type:
-        left, right = self._type(node.left, scope), self._type(node.right, scope)
-        operator = node.operator
-        if operator == "??":
-            return left if left == right else UNKNOWN
-        if not _fits(operator, left, right):
-            raise ExpressionError(
-                f"invalid operation: {operator} (mismatched types {left.kind} and {right.kind})"
-            )
-        if operator == "matches" and isinstance(node.right, n.Literal):
-            check_pattern(node.right.value)
-        if operator in _GIVES_BOOL or operator.endswith("With"):
-            return BOOL
-        if operator == "..":
-            return Type("array", "int")
-        return _arithmetic(operator, left, right)
-
-    def _member(self, node: n.Member, scope: Scope) -> Type:
-        base, key = self._type(node.base, scope), self._type(node.key, scope)
-        if base.kind == "array":
-            if key.kind not in ("int", "unknown"):
+    def _member(self, node: n.Member, scope: Scope) -> Nature:
+        field = node.key.value if isinstance(node.key, n.Literal) else None
+        if node.base == n.Name("$env"):
+            if not isinstance(field, str) or (node.optional and field not in self._environment):
+                return UNKNOWN
+            return self._known(field, builtins=False)
+        base, key = self._nature(node.base, scope), self._nature(node.key, scope)
+        if base.unknown:
+            return UNKNOWN
+        if isinstance(field, str) and base.nil:
+            raise ExpressionError(f"type nil has no field {field}")
+        if isinstance(field, str) and method(field, base):
+            return Nature("func")
+        if base.map:
+            if not key.unknown and not key.assignable(base.keys()):
+                raise ExpressionError(f"cannot use {key} to get an element from {base}")
+            return base.items()
+        if base.array:
+            if not key.integer and not key.unknown:
                 raise ExpressionError(
-                    f"array elements can only be selected using an integer (got {key.kind})"
+                    f"array elements can only be selected using an integer (got {key})"
                 )
-            return Type(base.element)
-        if base.kind not in ("unknown", "map", "string") or (
-            base.kind == "string" and key.kind not in ("int", "unknown")
-        ):
-            raise ExpressionError(f"type {base.kind} has no such field or index")
-        return UNKNOWN
+            return base.items()
+        if isinstance(field, str):
+            raise ExpressionError(f"type {base} has no field {field}")
+        raise ExpressionError(f"type {base}[{key}] is undefined")
 
-    def _slice(self, node: n.Slice, scope: Scope) -> Type:
-        base = self._type(node.base, scope)
-        if base.kind not in ("unknown", "array", "string"):
-            raise ExpressionError(f"cannot slice {base.kind}")
+    def _slice(self, node: n.Slice, scope: Scope) -> Nature:
+        base = self._nature(node.base, scope)
+        if base.unknown:
+            return UNKNOWN
+        if not base.array and base != STRING:
+            raise ExpressionError(f"cannot slice {base}")
         for bound in (node.start, node.stop):
-            kind = "int" if bound is None else self._type(bound, scope).kind
-            if kind not in ("int", "unknown"):
-                raise ExpressionError(f"non-integer slice index {kind}")
+            found = INT if bound is None else self._nature(bound, scope)
+            if not found.integer and not found.unknown:
+                raise ExpressionError(f"non-integer slice index {found}")
         return base
 
-    def _chain(self, node: n.Chain, scope: Scope) -> Type:
-        self._type(node.inner, scope)
-        return UNKNOWN
+    def _chain(self, node: n.Chain, scope: Scope) -> Nature:
+        return self._nature(node.inner, scope)
 
-    def _call(self, node: n.Call, scope: Scope) -> Type:
-        for argument in node.arguments:
-            self._type(argument, scope)
-        if isinstance(node.callee, n.Member):
-            self._method_base(node.callee, scope)
+    def _call(self, node: n.Call, scope: Scope) -> Nature:
+        if node.callee == n.Name("$env"):
+            raise ExpressionError("map[string]interface {} is not callable")
+        callee = self._nature(node.callee, scope)
+        if callee.unknown:
             return UNKNOWN
-        callee = self._type(node.callee, scope)
-        if callee.kind not in ("unknown", "func"):
-            raise ExpressionError(f"{callee.kind} is not callable")
-        name = node.callee.name if isinstance(node.callee, n.Name) else ""
-        return Type(_ANSWERS.get(name, "unknown"))
+        name, signature = self._called(node.callee, scope)
+        if callee.nil:
+            raise ExpressionError(f"{name} is nil; cannot call nil as function")
+        if not callee.function:
+            raise ExpressionError(f"{callee} is not callable")
+        if signature is None:
+            return UNKNOWN
+        return fit(name, signature, [self._nature(found, scope) for found in node.arguments])
 
-    def _method_base(self, node: n.Member, scope: Scope) -> None:
-        base = self._type(node.base, scope)
-        if base.kind not in ("unknown", "map", *_TIMES):
-            raise ExpressionError(f"type {base.kind} has no methods")
+    def _called(self, callee: Node, scope: Scope) -> tuple[str, Signature | None]:
+        """The name of what is called, and its signature if it is known."""
+        match callee:
+            case n.Name(name):
+                return name, self._functions.get(name)
+            case n.Member(n.Name("$env"), n.Literal(str(name))):
+                return name, self._functions.get(name)
+            case n.Member(base, n.Literal(str(name))):
+                return name, method(name, self._nature(base, scope))
+        return "function", None
 
-    def _builtin(self, node: n.Builtin, scope: Scope) -> Type:
-        first, answers = UNKNOWN, []
-        for index, argument in enumerate(node.arguments):
-            if isinstance(argument, n.Predicate):
-                if first.kind not in ("unknown", "array"):
-                    raise ExpressionError(
-                        f"builtin {node.name} takes only array (got {first.kind})"
-                    )
-                answer = self._type(argument.body, Scope(scope.variables, Type(first.element)))
-                if node.name in _HOLDS and answer.kind not in ("unknown", "bool"):
-                    raise ExpressionError(f"predicate should return boolean (got {answer.kind})")
-                answers.append(answer)
-            else:
-                found = self._type(argument, scope)
-                first = first if index else found
-        if node.name == "map" and answers:
-            return Type("array", answers[0].kind)
-        if node.name in ("filter", "sort", "sortBy", "take", "reverse"):
-            return first
-        return Type(_ANSWERS.get(node.name, "unknown"))
+    def _builtin(self, node: n.Builtin, scope: Scope) -> Nature:
+        if not any(isinstance(argument, n.Predicate) for argument in node.arguments):
+            if node.name in ("count", "sum"):
+                return self._over(node, scope, None)
+            if node.name == "get":
+                return self._get(node, scope)
+            return builtin(node.name, [self._nature(found, scope) for found in node.arguments])
+        return self._over(node, scope, node.arguments[1])
 
-    def _conditional(self, node: n.Conditional, scope: Scope) -> Type:
-        if self._type(node.condition, scope).kind not in ("unknown", "bool"):
-            raise ExpressionError("non-bool expression used as condition")
-        then, otherwise = self._type(node.then, scope), self._type(node.otherwise, scope)
-        return then if then == otherwise else UNKNOWN
+    def _over(self, node: n.Builtin, scope: Scope, predicate: Node | None) -> Nature:
+        """The nature of a builtin that goes over a list."""
+        items = self._nature(node.arguments[0], scope)
+        if not items.array and not items.unknown:
+            raise ExpressionError(f"builtin {node.name} takes only array (got {items})")
+        if predicate is None:
+            if node.name == "count":
+                return INT
+            return UNKNOWN if items.unknown else items.items()
+        inner = Scope(scope.variables, items, _POINTERS.get(node.name, {}))
+        answer = self._nature(predicate, inner)
+        order = self._nature(node.arguments[2], scope) if len(node.arguments) > 2 else STRING
+        if node.name == "sortBy" and order != STRING and not order.unknown:
+            raise ExpressionError(f"sortBy order argument must be a string (got {order})")
+        if answer.nil:
+            words = _NO_ANSWER.replace("one", "two", 1) if node.name == "reduce" else _NO_ANSWER
+            raise ExpressionError(words)
+        if node.name in (*_HOLDS, *_INDEXES) and answer != BOOL and not answer.unknown:
+            raise ExpressionError(f"predicate should return boolean (got {answer})")
+        return _of_predicate(node.name, items, answer)
 
-    def _list(self, node: n.ListLiteral, scope: Scope) -> Type:
-        kinds = [self._type(item, scope).kind for item in node.items]
-        return Type(
-            "array", kinds[0] if kinds and kinds.count(kinds[0]) == len(kinds) else "unknown"
-        )
+    def _get(self, node: n.Builtin, scope: Scope) -> Nature:
+        if len(node.arguments) != 2:
+            raise ExpressionError(
+                f"invalid number of arguments (expected 2, got {len(node.arguments)})"
+            )
+        base, key = (self._nature(argument, scope) for argument in node.arguments)
+        if base.unknown:
+            return UNKNOWN
+        if base.array:
+            if not key.integer and not key.unknown:
+                raise ExpressionError(f"non-integer slice index {key}")
+            return base.items()
+        if base.map:
+            if not key.unknown and not key.assignable(base.keys()):
+                raise ExpressionError(f"cannot use {key} to get an element from {base}")
+            return base.items()
+        raise ExpressionError(f"type {base} does not support indexing")
 
-    def _map(self, node: n.MapLiteral, scope: Scope) -> Type:
+    def _predicate(self, node: n.Predicate, scope: Scope) -> Nature:
+        return self._nature(node.body, scope)
+
+    def _conditional(self, node: n.Conditional, scope: Scope) -> Nature:
+        condition = self._nature(node.condition, scope)
+        if condition != BOOL and not condition.unknown:
+            raise ExpressionError(f"non-bool expression (type {condition}) used as condition")
+        then, otherwise = self._nature(node.then, scope), self._nature(node.otherwise, scope)
+        if then.nil or otherwise.nil:
+            return otherwise if then.nil else then
+        if not then.assignable(otherwise):
+            return UNKNOWN
+        if then.array and otherwise.array:
+            one, other = then.items(), otherwise.items()
+            if not one.assignable(other) or not other.assignable(one):
+                return LIST
+        return then
+
+    def _list(self, node: n.ListLiteral, scope: Scope) -> Nature:
+        found = [self._nature(item, scope) for item in node.items]
+        if len({nature.kind for nature in found}) > 1:
+            return LIST
+        return list_of(found[-1] if found else UNKNOWN)
+
+    def _map(self, node: n.MapLiteral, scope: Scope) -> Nature:
         for pair in node.pairs:
             for part in pair:
-                self._type(part, scope)
-        return Type("map")
+                self._nature(part, scope)
+        return MAP
 
-    def _let(self, node: n.Let, scope: Scope) -> Type:
-        value = self._type(node.value, scope)
-        if node.name in scope.variables:
-            raise ExpressionError(f"cannot redeclare variable {node.name}")
-        if node.name in self._builtins:
-            raise ExpressionError(f"cannot redeclare builtin {node.name}")
-        return self._type(node.body, Scope({**scope.variables, node.name: value}, scope.item))
+    def _let(self, node: n.Let, scope: Scope) -> Nature:
+        for known, words in (
+            (self._environment, ""),
+            (self._builtins, "builtin "),
+            (scope.variables, "variable "),
+        ):
+            if node.name in known:
+                raise ExpressionError(f"cannot redeclare {words}{node.name}")
+        value = self._nature(node.value, scope)
+        return self._nature(
+            node.body, scope._replace(variables={**scope.variables, node.name: value})
+        )
 
-    def _sequence(self, node: n.Sequence, scope: Scope) -> Type:
-        return [self._type(item, scope) for item in node.items][-1]
+    def _sequence(self, node: n.Sequence, scope: Scope) -> Nature:
+        return [self._nature(item, scope) for item in node.items][-1]
 
-    _RULES: ClassVar[Mapping[type, Callable[..., Type]]] = {
+    _RULES: ClassVar[Mapping[type, Callable[..., Any]]] = {
         n.Literal: _literal,
         n.Name: _name,
         n.Pointer: _pointer,
@@ -227,6 +321,7 @@ class Checker:
         n.Chain: _chain,
         n.Call: _call,
         n.Builtin: _builtin,
+        n.Predicate: _predicate,
         n.Conditional: _conditional,
         n.ListLiteral: _list,
         n.MapLiteral: _map,
@@ -235,43 +330,70 @@ class Checker:
     }
 
 
-def _fits(operator: str, left: Type, right: Type) -> bool:
-    """Whether the operator may work on these types."""
-    kinds = (left.kind, right.kind)
-    known = [kind for kind in kinds if kind != "unknown"]
-    if operator in ("==", "!="):
-        return len(known) < 2 or _alike(*kinds)
-    if operator == "in":
-        if right.kind == "array":
-            return "unknown" in (left.kind, right.element) or _alike(left.kind, right.element)
-        return right.kind in ("unknown", "map") and (
-            right.kind == "unknown" or left.kind in ("unknown", "string")
-        )
-    if any(kind not in _OPERANDS[operator] for kind in known):
-        return False
-    return len(known) < 2 or _alike(*kinds) or any(kind in _TIMES for kind in kinds)
+def _either(left: Nature, right: Nature) -> Nature:
+    if left.nil or right.nil:
+        return right if left.nil else left
+    return left if right.assignable(left) else UNKNOWN
 
 
-def _alike(left: str, right: str) -> bool:
-    return left == right or (left in _NUMBERS and right in _NUMBERS)
+def _contained(left: Nature, right: Nature) -> Nature | None:
+    if right.map:
+        if not left.unknown and not left.assignable(right.keys()):
+            raise ExpressionError(f"cannot use {left} as type {right.keys()} in map key")
+        return BOOL
+    if right.array:
+        if not left.comparable(right.items()):
+            raise ExpressionError(f"cannot use {left} as type {right.items()} in array")
+        return BOOL
+    return BOOL if right.unknown or (left.unknown and right == STRING) else None
 
 
-def _arithmetic(operator: str, left: Type, right: Type) -> Type:
-    kinds = (left.kind, right.kind)
-    if operator in ("/", "**") and all(kind in _NUMBERS for kind in kinds):
-        return Type("float64")
-    if operator == "%" or kinds == ("int", "int"):
-        return Type("int")
-    if all(kind in _NUMBERS for kind in kinds):
-        return Type("float64")
-    return Type("string") if kinds == ("string", "string") else UNKNOWN
+def _operation(operator: str, left: Nature, right: Nature) -> Nature | None:
+    """What an operator gives for these operands; None when it does not go with them."""
+    allowed = _WITH_UNKNOWN[operator]
+    gives = _GIVES.get(operator, BOOL)
+    if left.unknown or right.unknown:
+        known = [side for side in (left, right) if not side.unknown]
+        return gives if all(side.go in allowed for side in known) else None
+    if (operator, left.go, right.go) in _TEMPORAL:
+        return _TEMPORAL[operator, left.go, right.go]
+    if left.number and right.number and left.go in allowed and right.go in allowed:
+        if operator in ("+", "-", "*"):
+            return FLOAT if FLOAT in (left, right) else INT
+        return gives
+    if operator == "*" and {left.go, right.go} & {DURATION.go} and (left.number or right.number):
+        return DURATION
+    if operator == "matches" and left.go == "[]uint8" and right == STRING:
+        return BOOL
+    if left != right or left.number or left.go not in allowed:
+        return None
+    if operator in ("+", "-", "*"):
+        return STRING if left == STRING and operator == "+" else None
+    return gives
+
+
+def _of_predicate(name: str, items: Nature, answer: Nature) -> Nature:
+    if name in ("find", "findLast"):
+        return UNKNOWN if items.unknown else items.items()
+    if name == "filter":
+        return LIST if items.unknown else list_of(items.items())
+    if name == "map":
+        return list_of(answer)
+    if name == "sum":
+        return Nature(ANY) if answer.unknown else Nature(answer.go)
+    if name == "sortBy":
+        return items
+    if name == "reduce":
+        return answer
+    if name == "groupBy":
+        return GROUPS
+    return INT if name in ("count", *_INDEXES) else BOOL
 
 
 def check_pattern(pattern: Any) -> None:
-    """Raises ExpressionError for a literal that is no pattern of RE2."""
-    if not isinstance(pattern, str):
-        raise ExpressionError("the pattern of matches must be a string")
-    try:
-        compile_pattern(pattern)
-    except BadPattern as error:
-        raise ExpressionError(f"error parsing regexp: {error}") from error
+    """Raises ExpressionError for a literal text that is no pattern of RE2."""
+    if isinstance(pattern, str):
+        try:
+            compile_pattern(pattern)
+        except BadPattern as error:
+            raise ExpressionError(f"error parsing regexp: {error}") from error

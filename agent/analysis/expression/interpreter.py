@@ -1,21 +1,30 @@
 """Walks the tree of an expression over values."""
 
-import math
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from agent.analysis.expression import nodes as n
+from agent.analysis.expression.kinds import (
+    Function,
+    Slice,
+    Table,
+    Uint8,
+    as_bytes,
+    as_text,
+    go_type,
+    is_nil,
+)
 from agent.analysis.expression.nodes import ExpressionError, Node
 from agent.analysis.expression.values import (
     Budget,
+    any_key,
     binary,
-    is_number,
-    type_name,
-    wrapped,
+    negated,
+    string_key,
+    to_int,
 )
 
-Function = Callable[..., Any]
+Builtin = Callable[..., Any]
 _NOTHING: Final = object()
 """Inside a chain with `?.`: a base was nil."""
 
@@ -34,22 +43,22 @@ class Interpreter:
     """Evaluates one expression once.
 
     Args:
-        environment: names of the expression: values and functions (called with evaluated arguments).
+        environment: names of the expression: values and functions.
         builtins: by name, called with this interpreter and evaluated arguments; a predicate comes as a
             function of an item.
-        methods: called with the value and the evaluated arguments.
+        method: the method of a value by name, or None.
     """
 
     def __init__(
         self,
         environment: Mapping[str, Any],
-        builtins: Mapping[str, Function],
-        methods: Callable[[Any, str, list[Any]], Any],
+        builtins: Mapping[str, Builtin],
+        method: Callable[[Any, str], Function | None],
     ) -> None:
         self.budget = Budget()
         self._environment = environment
         self._builtins = builtins
-        self._methods = methods
+        self._method = method
 
     def evaluate(self, node: Node) -> Any:
         return self._value(node, Scope({}, {}))
@@ -67,132 +76,121 @@ class Interpreter:
             return scope.variables[node.name]
         if node.name == "$env":
             return dict(self._environment)
-        if node.name not in self._environment:
-            raise ExpressionError(f"unknown name {node.name}")
-        return self._environment[node.name]
+        return self._environment.get(node.name)
 
     def _pointer(self, node: n.Pointer, scope: Scope) -> Any:
-        if node.name not in scope.pointers:
-            raise ExpressionError(f"unknown pointer #{node.name}")
         return scope.pointers[node.name]
 
     def _unary(self, node: n.Unary, scope: Scope) -> Any:
         value = self._value(node.operand, scope)
         if node.operator == "!":
-            if not isinstance(value, bool):
-                raise ExpressionError(f"invalid operation: ! (mismatched type {type_name(value)})")
-            return not value
-        if not is_number(value) and not isinstance(value, timedelta):
-            raise ExpressionError(
-                f"invalid operation: {node.operator} (mismatched type {type_name(value)})"
-            )
-        if node.operator == "+":
-            return value
-        return wrapped(-value) if isinstance(value, int) else -value
+            return not self._bool(value)
+        return negated(value) if node.operator == "-" else value
 
     def _binary(self, node: n.Binary, scope: Scope) -> Any:
         left = self._value(node.left, scope)
         if node.operator == "??":
-            return self._value(node.right, scope) if left is None else left
+            return self._value(node.right, scope) if is_nil(left) else left
         if node.operator in ("&&", "||"):
-            if self._bool(node.operator, left) == (node.operator == "||"):
-                return left
-            return self._bool(node.operator, self._value(node.right, scope))
+            decided = self._bool(left) == (node.operator == "||")
+            return left if decided else self._value(node.right, scope)
         return binary(node.operator, left, self._value(node.right, scope), self.budget)
 
-    def _bool(self, operator: str, value: Any) -> bool:
+    def _bool(self, value: Any) -> bool:
         if not isinstance(value, bool):
             raise ExpressionError(
-                f"invalid operation: {operator} (mismatched type {type_name(value)})"
+                f"interface conversion: interface {{}} is {go_type(value)}, not bool"
             )
         return value
 
     def _member(self, node: n.Member, scope: Scope) -> Any:
         base = self._value(node.base, scope)
-        if base is _NOTHING or (base is None and node.optional):
+        if base is _NOTHING or (node.optional and is_nil(base)):
             return _NOTHING
         key = self._value(node.key, scope)
-        if isinstance(base, list) and isinstance(node.key, n.Literal) and isinstance(key, float):
-            raise ExpressionError(
-                "array elements can only be selected using an integer (got float64)"
-            )
+        if isinstance(key, str) and (found := self._method(base, key)) is not None:
+            return found
         return self.budget.read(fetch(base, key))
 
     def _slice(self, node: n.Slice, scope: Scope) -> Any:
         base = self._value(node.base, scope)
-        if base is _NOTHING:
-            return base
-        if not isinstance(base, str | list):
-            raise ExpressionError(f"cannot slice {type_name(base)}")
-        start = self._bound(node.start, 0, len(base), scope)
-        stop = self._bound(node.stop, len(base), len(base), scope)
-        return self.budget.sized(base[start:stop]) if start < stop else base[:0]
-
-    def _bound(self, node: Node | None, default: int, length: int, scope: Scope) -> int:
-        value = default if node is None else self._value(node, scope)
-        if type(value) is not int:
-            raise ExpressionError(f"non-integer slice index {type_name(value)}")
-        return max(0, min(length, value + length if value < 0 else value))
+        data = as_bytes(base) if isinstance(base, str) else base
+        if not isinstance(data, bytes | list):
+            raise ExpressionError(f"cannot slice {go_type(base)}")
+        stop = len(data) if node.stop is None else to_int(self._value(node.stop, scope))
+        start = 0 if node.start is None else to_int(self._value(node.start, scope))
+        stop = min(max(stop + len(data) if stop < 0 else stop, 0), len(data))
+        start = min(max(start + len(data) if start < 0 else start, 0), stop)
+        part = self.budget.sized(data[start:stop])
+        if isinstance(base, Slice):
+            return Slice(base.element, part)
+        return as_text(part) if isinstance(base, str) else part
 
     def _chain(self, node: n.Chain, scope: Scope) -> Any:
         value = self._value(node.inner, scope)
-        return self.budget.read(None) if value is _NOTHING else value
+        return self.budget.read(None) if value is _NOTHING or is_nil(value) else value
 
     def _call(self, node: n.Call, scope: Scope) -> Any:
-        if isinstance(node.callee, n.Member):
-            base = self._value(node.callee.base, scope)
-            if base is _NOTHING or (base is None and node.callee.optional):
-                return _NOTHING
-            name = self._value(node.callee.key, scope)
-            found = [self._value(argument, scope) for argument in node.arguments]
-            return self._methods(base, name, found)
         function = self._value(node.callee, scope)
-        if not callable(function):
-            raise ExpressionError(f"{type_name(function)} is not callable")
+        if function is _NOTHING:
+            return function
         arguments = [self._value(argument, scope) for argument in node.arguments]
-        try:
-            return function(*arguments)
-        except TypeError as error:
-            name = node.callee.name if isinstance(node.callee, n.Name) else "function"
-            raise ExpressionError(f"wrong number of arguments to call {name}") from error
+        if function is None:
+            raise ExpressionError("invalid operation: cannot call nil")
+        if not isinstance(function, Function):
+            raise ExpressionError(
+                f"invalid operation: cannot call non-function of type {go_type(function)}"
+            )
+        if len(arguments) != function.parameters:
+            raise ExpressionError(
+                f"invalid number of arguments: expected {function.parameters}, got {len(arguments)}"
+            )
+        return function.call(self, *arguments)
 
     def _builtin(self, node: n.Builtin, scope: Scope) -> Any:
         arguments = [
-            self._function(argument, scope)
+            self._function(argument.body, scope)
             if isinstance(argument, n.Predicate)
             else self._value(argument, scope)
             for argument in node.arguments
         ]
         self.budget.charge_reading(*arguments)
-        try:
-            return self.budget.sized(self._builtins[node.name](self, *arguments))
-        except TypeError as error:
-            raise ExpressionError(
-                f"invalid arguments for {node.name}:"
-                f" ({', '.join(type_name(argument) for argument in arguments)})"
-            ) from error
+        more: dict[str, Any] = {}
+        if node.mapped is not None:
+            more["mapped"] = self._function(node.mapped, scope)
+        if node.throws:
+            more["throws"] = True
+        if node.enough is not None:
+            more["enough"] = node.enough
+        return self.budget.sized(self._builtins[node.name](self, *arguments, **more))
 
-    def _function(self, node: n.Predicate, scope: Scope) -> Function:
+    def _function(self, body: Node, scope: Scope) -> Builtin:
         def look(item: Any, index: int, accumulated: Any = None) -> Any:
             pointers = {"": item, "index": index, "acc": accumulated}
-            return self._value(node.body, Scope(scope.variables, pointers))
+            return self._value(body, Scope(scope.variables, pointers))
 
         return look
 
     def _conditional(self, node: n.Conditional, scope: Scope) -> Any:
-        yes = self._bool("?:", self._value(node.condition, scope))
+        yes = self._bool(self._value(node.condition, scope))
         return self._value(node.then if yes else node.otherwise, scope)
 
     def _list(self, node: n.ListLiteral, scope: Scope) -> Any:
-        return [self._value(item, scope) for item in node.items]
+        found = [self._value(item, scope) for item in node.items]
+        self.budget.made(len(found))
+        return found
 
     def _map(self, node: n.MapLiteral, scope: Scope) -> Any:
+        # The keys are looked at last, and the first of two equal ones wins.
+        pairs = [(self._value(key, scope), self._value(item, scope)) for key, item in node.pairs]
+        self.budget.made(len(pairs))
         found = {}
-        for key, value in node.pairs:
-            name = self._value(key, scope)
-            if not isinstance(name, str):
-                raise ExpressionError(f"map key is {type_name(name)}, not string")
-            found[name] = self._value(value, scope)
+        for key, value in reversed(pairs):
+            if not isinstance(key, str):
+                raise ExpressionError(
+                    f"interface conversion: interface {{}} is {go_type(key)}, not string"
+                )
+            found[key] = value
         return found
 
     def _let(self, node: n.Let, scope: Scope) -> Any:
@@ -222,15 +220,16 @@ class Interpreter:
 
 
 def fetch(base: Any, key: Any) -> Any:
-    """`base[key]`; a missing key of a map is nil."""
+    """`base[key]`; a missing key of a map is nil. Texts are indexed by bytes."""
     if isinstance(base, dict):
-        if key is not None and not isinstance(key, str | bool | int | float):
-            raise ExpressionError(f"cannot use {type_name(key)} to get an element from a map")
-        return base.get(key)
-    if isinstance(base, list | str) and is_number(key) and math.isfinite(key):
-        index = int(key)
-        place = index + len(base) if index < 0 else index
-        if not 0 <= place < len(base):
-            raise ExpressionError(f"index out of range: {index} (array length is {len(base)})")
-        return base[place]
-    raise ExpressionError(f"cannot fetch {key} from {type_name(base)}")
+        return base.get("" if key is None else string_key(key))
+    if isinstance(base, Table):
+        return base.get(any_key(key))
+    if isinstance(base, list | str | bytes):
+        items = as_bytes(base) if isinstance(base, str) else base
+        index = to_int(key)
+        place = index + len(items) if index < 0 else index
+        if not 0 <= place < len(items):
+            raise ExpressionError(f"index out of range: {place} (array length is {len(items)})")
+        return Uint8(items[place]) if isinstance(items, bytes) else items[place]
+    raise ExpressionError(f"cannot fetch {key} from {go_type(base)}")

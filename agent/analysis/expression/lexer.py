@@ -17,25 +17,25 @@ _ESCAPES: Final = {
     "t": "\t",
     "v": "\v",
     "\\": "\\",
-    "'": "'",
-    '"': '"',
 }
 _TOKEN: Final = re.compile(
     r"""
       (?P<space>\s+|//[^\n]*|/\*.*?\*/)
-    | (?P<number>0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+
-        |(?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?)
+    | (?P<number>0[xX][0-9a-fA-F_]*|0[oO][0-7_]*|0[bB][01_]*
+        |(?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]*)?)(?![\w$])
+    | (?P<bytes>[bB](?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
     | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
     | (?P<raw>`(?:[^`]|``)*`)
-    | (?P<name>[^\W\d]\w*|\$\w*)
+    | (?P<name>[^\W\d][\w$]*|\$[\w$]*)
     | (?P<bracket>[()\[\]{}])
     | (?P<operator>\.\.|\?\.|\?\?|\*\*|==|!=|<=|>=|&&|\|\||::|[#,?:%+\-/*^<>!=|.;])
     """,
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPE: Final = re.compile(
-    r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-7]{3})|(.))"
+    r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-3][0-7]{2})|(.))"
 )
+_PIECES: Final = re.compile(r"\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2}|.)|[^\\]+", re.DOTALL)
 
 
 class Token(NamedTuple):
@@ -67,8 +67,8 @@ def tokens(text: str) -> list[Token]:
 def _token(kind: str, source: str, at: int) -> Token:
     if kind == "number":
         return Token("number", source, _number(source), at)
-    if kind == "string":
-        return Token("string", source, _ESCAPE.sub(_unescaped, source[1:-1]), at)
+    if kind in ("string", "bytes"):
+        return Token("string", source, _quoted(source), at)
     if kind == "raw":
         return Token("string", source, source[1:-1].replace("``", "`"), at)
     if kind == "name" and source not in WORD_OPERATORS:
@@ -77,15 +77,15 @@ def _token(kind: str, source: str, at: int) -> Token:
 
 
 def _number(source: str) -> int | float:
-    digits = source.replace("_", "")
+    digits = source.replace("_", "").lower()
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2])
     try:
-        base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2].lower())
-        if base:
-            value = int(digits[2:], base)
-        elif digits.isdigit():
-            value = int(digits)
-        else:
-            return float(digits)
+        if base is None and not digits.isdigit():
+            found = float(digits)
+            if found == float("inf"):
+                raise ExpressionError(f"invalid float literal: {source} is out of range")
+            return found
+        value = int(digits[2:], base) if base else int(digits)
     except ValueError:
         raise ExpressionError(f"bad number syntax: {source!r}") from None
     if value >= 2**63:
@@ -93,19 +93,36 @@ def _number(source: str) -> int | float:
     return value
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _quoted(source: str) -> str | bytes:
+    """The text or the bytes of a quoted literal; a line end written as CR or CRLF is LF."""
+    quote, body = source[-1], source[source.index(source[-1]) + 1 : -1]
+    body = body.replace("\r\n", "\n").replace("\r", "\n")
+    if quote == source[0]:
+        return _ESCAPE.sub(lambda found: _unescaped(found, quote), body)
+    return b"".join(_bytes(part, quote) for part in _PIECES.findall(body))
+
+
+def _bytes(piece: str, quote: str) -> bytes:
+    if not piece.startswith("\\"):
+        return piece.encode()
+    if piece[1] in "uU":
+        raise ExpressionError("unable to unescape string")
+    return bytes([ord(_ESCAPE.sub(lambda found: _unescaped(found, quote), piece))])
+
+
+def _unescaped(match: re.Match[str], quote: str) -> str:
     *codes, octal, char = match.groups()
     for code in codes:
         if code is not None:
             return _char(int(code, 16))
     if octal is not None:
         return _char(int(octal, 8))
-    if char not in _ESCAPES:
-        raise ExpressionError(f"unknown escape sequence \\{char}")
-    return _ESCAPES[char]
+    if char not in (*_ESCAPES, quote):
+        raise ExpressionError(f"invalid char escape \\{char}")
+    return _ESCAPES.get(char, char)
 
 
 def _char(code: int) -> str:
-    if code > 0x10FFFF or 0xD800 <= code < 0xE000:
-        raise ExpressionError(f"invalid character U+{code:04X} in a string")
-    return chr(code)
+    if code > 0x10FFFF:
+        raise ExpressionError("unable to unescape string")
+    return "\ufffd" if 0xD800 <= code < 0xE000 else chr(code)

@@ -1,7 +1,7 @@
 """The tree of an expression. Immutable, so a parsed expression is shared by all its evaluations."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 
@@ -72,8 +72,19 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
+    """A builtin. The rest is set by rewriting.
+
+    Attributes:
+        mapped: of `filter` and `find`: what becomes of a hit.
+        throws: of `find`: no hit is an error.
+        enough: of `count`: hits after which counting may stop.
+    """
+
     name: str
     arguments: "tuple[Node, ...]"
+    mapped: "Node | None" = None
+    throws: bool = False
+    enough: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +156,23 @@ def _below(part: Any) -> Iterator[Node]:
     elif isinstance(part, tuple):
         for item in part:
             yield from _below(item)
+
+
+def rebuilt(node: Node, rule: Callable[[Node], Node]) -> Node:
+    """The tree with every node replaced by what the rule makes of it, from the leaves up."""
+    changed = {}
+    for field in fields(node):
+        part = getattr(node, field.name)
+        new = _rebuilt_part(part, rule)
+        if new is not part:
+            changed[field.name] = new
+    return rule(replace(node, **changed) if changed else node)
+
+
+def _rebuilt_part(part: Any, rule: Callable[[Node], Node]) -> Any:
+    if isinstance(part, Node):
+        return rebuilt(part, rule)
+    if isinstance(part, tuple):
+        new = tuple(_rebuilt_part(item, rule) for item in part)
+        return new if any(a is not b for a, b in zip(new, part, strict=True)) else part
+    return part

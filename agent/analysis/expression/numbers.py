@@ -5,9 +5,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from agent.analysis.expression.interpreter import Function, Interpreter
+from agent.analysis.expression.interpreter import Builtin, Interpreter
+from agent.analysis.expression.kinds import (
+    Duration,
+    Int64,
+    Month,
+    Uint8,
+    Weekday,
+    as_bytes,
+    go_type,
+    is_integer,
+    is_number,
+    wrapped,
+)
 from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import binary, divided, is_number, type_name, wrapped
+from agent.analysis.expression.values import binary, negated, truncated
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _UNDERSCORE: Final = re.compile(r"(?<=[0-9a-fA-FxX])_(?=[0-9a-fA-F])")
@@ -23,9 +35,9 @@ _HEX: Final = re.compile(
 def parse_int(text: str) -> int:
     """Base 10, 64 bits; the error is Go's."""
     if not _INTEGER.fullmatch(text):
-        raise ExpressionError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    if len(text) > 40 or not -(2**63) <= int(text) < 2**63:
-        raise ExpressionError(f'strconv.ParseInt: parsing "{text}": value out of range')
+        raise ExpressionError(f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax")
+    if len(text.lstrip("+-0")) > 19 or not -(2**63) <= int(text) < 2**63:
+        raise ExpressionError(f"strconv.ParseInt: parsing {quoted(text)}: value out of range")
     return int(text)
 
 
@@ -40,43 +52,58 @@ def parse_float(text: str) -> float:
     elif _DECIMAL.fullmatch(digits):
         value = float(digits)
     else:
-        raise ExpressionError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
+        raise ExpressionError(f"strconv.ParseFloat: parsing {quoted(text)}: invalid syntax")
     if math.isinf(value) and "inf" not in text.lower():
-        raise ExpressionError(f'strconv.ParseFloat: parsing "{text}": value out of range')
+        raise ExpressionError(f"strconv.ParseFloat: parsing {quoted(text)}: value out of range")
     return value
 
 
-def truncated(value: float) -> int:
-    """Toward zero; what fits no integer becomes the smallest, as on the usual processors."""
-    if not math.isfinite(value) or abs(value) >= 2.0**63:
-        return -(2**63)
-    return int(value)
+def quoted(text: str) -> str:
+    """The text in double quotes, as Go writes it in errors."""
+    parts = []
+    for char in text:
+        if char in '"\\':
+            parts.append(f"\\{char}")
+        elif char.isprintable() and not "\udc80" <= char <= "\udcff":
+            parts.append(char)
+        else:
+            known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+            parts.append(known.get(char) or "".join(f"\\x{byte:02x}" for byte in as_bytes(char)))
+    return f'"{"".join(parts)}"'
 
 
-def as_int(value: Any) -> int:
+def as_int(_: Interpreter, value: Any) -> Int64:
     """Argo's `asInt`."""
     if isinstance(value, str):
-        return parse_int(value)
+        return Int64(parse_int(value))
     if is_number(value):
-        return truncated(value) if isinstance(value, float) else int(value)
-    raise ExpressionError("asInt() not supported on type " + type_name(value))
+        return Int64(truncated(value) if isinstance(value, float) else value)
+    raise ExpressionError(f"asInt() not supported on {go_type(value)} {_plain(value)}")
 
 
-def as_float(value: Any) -> float:
+def as_float(_: Interpreter, value: Any) -> float:
     """Argo's `asFloat`."""
     if isinstance(value, str):
         return parse_float(value)
     if is_number(value):
         return float(value)
-    raise ExpressionError("asFloat() not supported on type " + type_name(value))
+    raise ExpressionError(f"asFloat() not supported on {go_type(value)} {_plain(value)}")
 
 
-def is_nan(value: Any) -> bool:
+def _plain(value: Any) -> str:
+    return {None: "<nil>", True: "true", False: "false"}.get(value, "") if _scalar(value) else ""
+
+
+def _scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def is_nan(_: Interpreter, value: Any) -> bool:
     """Argo's `isNaN`; floats only."""
     return math.isnan(_float("isNaN", value))
 
 
-def is_inf(value: Any) -> bool:
+def is_inf(_: Interpreter, value: Any) -> bool:
     """Argo's `isInf`, of both signs; floats only."""
     return math.isinf(_float("isInf", value))
 
@@ -84,26 +111,26 @@ def is_inf(value: Any) -> bool:
 def _float(name: str, value: Any) -> float:
     if not isinstance(value, float):
         raise ExpressionError(
-            f"cannot use {type_name(value)} as argument (type float64) to call {name}"
+            f"interface conversion: interface {{}} is {go_type(value)}, not float64 ({name})"
         )
     return value
 
 
 def _number(name: str, value: Any) -> Any:
     if not is_number(value):
-        raise ExpressionError(f"invalid argument for {name} (type {type_name(value)})")
+        raise ExpressionError(f"invalid argument for {name} (type {go_type(value)})")
     return value
 
 
 def _abs(_: Interpreter, value: Any) -> Any:
     found = _number("abs", value)
-    return wrapped(abs(found)) if isinstance(found, int) else abs(found)
+    return negated(found) if found < 0 else found
 
 
-def _rounding(name: str, rule: Callable[[float], float]) -> Function:
+def _rounding(name: str, rule: Callable[[float], float]) -> Builtin:
     def apply(_: Interpreter, value: Any) -> float:
         found = float(_number(name, value))
-        return found if not math.isfinite(found) else float(rule(found))
+        return found if not math.isfinite(found) else math.copysign(float(rule(found)), found)
 
     return apply
 
@@ -116,11 +143,15 @@ def _half_away(value: float) -> float:
 
 def _int(_: Interpreter, value: Any) -> int:
     if isinstance(value, str):
-        if not _INTEGER.fullmatch(value) or len(value) > 40:
-            raise ExpressionError("invalid operation: int(" + value + ")")
-        return wrapped(int(value))
-    found = _number("int", value)
-    return truncated(found) if isinstance(found, float) else int(found)
+        try:
+            return parse_int(value)
+        except ExpressionError:
+            raise ExpressionError(f"invalid operation: int({value})") from None
+    if isinstance(value, Duration):
+        return value.nanoseconds
+    if not is_number(value) and not isinstance(value, Month | Weekday):
+        raise ExpressionError(f"invalid operation: int({go_type(value)})")
+    return truncated(value) if isinstance(value, float) else int(value)
 
 
 def _to_float(_: Interpreter, value: Any) -> float:
@@ -129,72 +160,92 @@ def _to_float(_: Interpreter, value: Any) -> float:
             return parse_float(value)
         except ExpressionError:
             raise ExpressionError(f"invalid operation: float({value})") from None
-    return float(_number("float", value))
+    if not is_number(value):
+        raise ExpressionError(f"invalid operation: float({go_type(value)})")
+    return float(value)
 
 
-def _flat(name: str, run: Interpreter, values: tuple[Any, ...]) -> Iterator[Any]:
+def _flat(name: str, run: Interpreter, values: Any) -> Iterator[Any]:
     """Numbers of the arguments and of the lists among them."""
     for value in values:
         run.budget.charge()
-        if isinstance(value, list):
-            yield from _flat(name, run, tuple(value))
+        if isinstance(value, bytes):
+            yield from (Uint8(byte) for byte in value)
+        elif isinstance(value, list):
+            yield from _flat(name, run, value)
         else:
             yield _number(name, value)
 
 
-def _extreme(name: str, operator: str) -> Function:
+def _extreme(name: str, operator: str) -> Builtin:
+    """The first of the extreme values; a single value of another kind stays as it is."""
+
     def find(run: Interpreter, *values: Any) -> Any:
-        if not values:
-            raise ExpressionError(f"not enough arguments to call {name}")
+        if len(values) == 1 and not isinstance(values[0], list | bytes):
+            return values[0]
         best: Any = None
         for value in _flat(name, run, values):
-            if best is None or binary(operator, value, best, run.budget):
+            if best is None or binary(operator, best, value, run.budget):
                 best = value
         return best
 
     return find
 
 
-def _mean(run: Interpreter, *values: Any) -> Any:
-    found = [float(value) for value in _flat("mean", run, values)]
-    return divided(sum(found), float(len(found))) if found else 0
+def _total(name: str, run: Interpreter, values: Any) -> tuple[int, float]:
+    """How many numbers there are and their sum; lists are added up by themselves first."""
+    count, total = 0, 0.0
+    for value in values:
+        run.budget.charge()
+        if isinstance(value, list | bytes):
+            inner, part = _total(name, run, value)
+            count, total = count + inner, total + part
+        else:
+            count, total = count + 1, total + float(_number(name, value))
+    return count, total
 
 
-def _median(run: Interpreter, *values: Any) -> Any:
-    found = sorted(float(value) for value in _flat("median", run, values))
+def _mean(run: Interpreter, *values: Any) -> float:
+    count, total = _total("mean", run, values)
+    return total / count if count else 0.0
+
+
+def _median(run: Interpreter, *values: Any) -> float:
+    found = sorted(
+        (float(value) for value in _flat("median", run, values)),
+        key=lambda value: (not math.isnan(value), value),
+    )
     if not found:
-        return 0
+        return 0.0
     half = len(found) // 2
     return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
 
 
-def _bits(name: str, apply: Callable[..., int]) -> Function:
+def _bits(name: str, apply: Callable[..., int]) -> Builtin:
     def compute(_: Interpreter, *values: Any) -> int:
         for value in values:
-            if type(value) is not int:
+            if not is_integer(value):
                 raise ExpressionError(
-                    f"cannot use {type_name(value)} as argument (type int) to call {name}"
+                    f"cannot use {go_type(value)} as argument (type int) to call {name}"
                 )
-        if "sh" in name and len(values) == 2 and values[1] < 0:
-            raise ExpressionError(f"invalid operation: negative shift count {values[1]}")
-        return wrapped(apply(*values))
+        if "sh" in name and values[1] < 0:
+            raise ExpressionError(
+                f"invalid operation: negative shift count {int(values[1])} (type int)"
+            )
+        return wrapped(apply(*(int(value) for value in values)))
 
     return compute
 
 
-def _left(value: int, count: int) -> int:
-    return value << count if count < 64 else 0
-
-
-BUILTINS: Final[Mapping[str, Function]] = {
+BUILTINS: Final[Mapping[str, Builtin]] = {
     "abs": _abs,
     "ceil": _rounding("ceil", math.ceil),
     "floor": _rounding("floor", math.floor),
     "round": _rounding("round", _half_away),
     "int": _int,
     "float": _to_float,
-    "min": _extreme("min", "<"),
-    "max": _extreme("max", ">"),
+    "min": _extreme("min", ">"),
+    "max": _extreme("max", "<"),
     "mean": _mean,
     "median": _median,
     "bitand": _bits("bitand", lambda left, right: left & right),
@@ -202,7 +253,7 @@ BUILTINS: Final[Mapping[str, Function]] = {
     "bitxor": _bits("bitxor", lambda left, right: left ^ right),
     "bitnand": _bits("bitnand", lambda left, right: left & ~right),
     "bitnot": _bits("bitnot", lambda value: ~value),
-    "bitshl": _bits("bitshl", _left),
+    "bitshl": _bits("bitshl", lambda value, count: value << count if count < 64 else 0),
     "bitshr": _bits("bitshr", lambda value, count: value >> min(count, 64)),
     "bitushr": _bits("bitushr", lambda value, count: (value % 2**64) >> min(count, 64)),
 }

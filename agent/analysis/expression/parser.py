@@ -66,7 +66,7 @@ class _Parser(Cursor):
     def _sequence(self) -> Node:
         items = [self._expression(0)]
         while self.take(";"):
-            if self.now.kind == "end" or self.at(")", "}"):
+            if self.now.kind == "end":
                 break
             items.append(self._expression(0))
         return items[0] if len(items) == 1 else Sequence(tuple(items))
@@ -101,7 +101,7 @@ class _Parser(Cursor):
             if length > MAX_DEPTH * 4:
                 raise ExpressionError("expression has too many operators in a row")
             self.position += 2 if negate else 1
-            if previous == "??" and token.text != "??":
+            if previous == "??" and token.text not in ("??", "|"):
                 raise ExpressionError(
                     f"Operator ({token.text}) and coalesce expressions (??) cannot be mixed."
                     " Wrap either by parentheses."
@@ -179,30 +179,29 @@ class _Parser(Cursor):
                 return self._postfix(Pointer(self._pointer_name()))
             if self.take("::"):
                 return self._postfix(self._call(self.name(), ()))
-        return self._postfix(self._atom())
+        return self._atom()
 
     def _pointer_name(self) -> str:
         """What follows `#`; a dot is left for the postfix, as in `.field`."""
-        if not self.take("#"):
-            return ""
-        if self.now.kind == "name" and self.now.at == self.tokens[self.position - 1].at + 1:
-            return self.name()
-        return ""
+        return self.name() if self.take("#") and self.now.kind == "name" else ""
 
     def _atom(self) -> Node:
+        """Nothing follows a number or a constant: `1.foo` and `nil.foo` are no expressions."""
         token = self.now
-        if token.kind in ("number", "string"):
+        if token.kind == "number" or token.text in CONSTANTS:
             self.position += 1
-            return Literal(token.value)
+            return Literal(CONSTANTS.get(token.text, token.value))
+        if token.kind == "string":
+            self.position += 1
+            return self._postfix(Literal(token.value))
         if token.kind == "name":
             self.position += 1
-            if token.text in CONSTANTS:
-                return Literal(CONSTANTS[token.text])
-            return self._call(token.text, ()) if self.at("(") else Name(token.text)
+            called = self.at("(")
+            return self._postfix(self._call(token.text, ()) if called else Name(token.text))
         if self.take("["):
-            return ListLiteral(self._items("]"))
+            return self._postfix(ListLiteral(self._items("]")))
         if self.take("{"):
-            return self._map()
+            return self._postfix(self._map())
         raise self.unexpected()
 
     def _items(self, end: str) -> tuple[Node, ...]:
@@ -227,13 +226,13 @@ class _Parser(Cursor):
 
     def _key(self) -> Node:
         token = self.now
-        if token.kind in ("number", "string", "name"):
+        if token.kind in ("number", "name") or (
+            token.kind == "string" and type(token.value) is str
+        ):
             self.position += 1
             return Literal(token.value if token.kind == "string" else token.text)
-        if self.take("("):
-            node = self._expression(0)
-            self.expect(")")
-            return node
+        if self.at("("):
+            return self._expression(0)
         raise ExpressionError(
             f"a map key must be a quoted string, a number, a identifier, or an expression"
             f" enclosed in parentheses (unexpected token {token.text})"
@@ -245,59 +244,63 @@ class _Parser(Cursor):
 
     def _call(self, name: str, first: tuple[Node, ...]) -> Node:
         """A call by name; `first` is what was piped into it."""
+        node: Node
         self.expect("(")
         if name in PREDICATES:
-            node: Node = self._predicate_call(name, first)
+            node = self._predicate_call(name, first)
         elif name in self._functions:
             node = Builtin(name, (*first, *self._items(")")))
         else:
             node = Call(Name(name), (*first, *self._items(")")))
-        return self._postfix(node) if first else node
+        return node
 
     def _predicate_call(self, name: str, first: tuple[Node, ...]) -> Node:
         least, most = PREDICATES[name]
         found = list(first)
-        while not self.take(")"):
+        for place in range(len(first), most):
+            if self.at(")"):
+                if place < least:
+                    raise ExpressionError(f"expected at least {most - len(first)} arguments")
+                break
             if len(found) > len(first):
                 self.expect(",")
-                if self.take(")"):
-                    break
-            found.append(self._predicate() if len(found) == 1 else self._expression(0))
-        if len(found) < least:
-            raise ExpressionError(f"not enough arguments to call {name}")
-        if len(found) > most:
-            raise ExpressionError(f"too many arguments to call {name}")
+            found.append(self._predicate() if place == 1 else self._expression(0))
+        self.take(",")
+        self.expect(")")
         return Builtin(name, tuple(found))
 
     def _predicate(self) -> Node:
         self._predicates += 1
         braces = self.take("{")
         body = self._sequence() if braces else self._expression(0)
+        if not braces and self.at(";"):
+            raise ExpressionError("wrap predicate with brackets { and }")
+        self._predicates -= 1
         if braces:
             self.expect("}")
-        self._predicates -= 1
         return Predicate(body)
 
     def _postfix(self, node: Node) -> Node:
-        optional = False
+        """What follows: fields, calls of methods, indexes, slices.
+
+        A field after `?.` belongs to its chain, and the chain is nil as a whole; an index does not.
+        """
         while self.now.kind == "operator":
-            if self.at(".", "?."):
-                asked = self.now.text == "?."
-                self.position += 1
-                optional = optional or asked
-                node = self._member(node, asked)
+            optional = self.at("?.")
+            if self.take(".", "?.") and not (optional and self.at("[")):
+                chained = isinstance(node, Chain)
+                node = self._member(node.inner if isinstance(node, Chain) else node, optional)
+                node = Chain(node) if chained or optional else node
             elif self.take("["):
-                node = self._bracket(node, False)
+                node = self._bracket(node, optional)
             else:
                 break
-        return Chain(node) if optional else node
+        return node
 
     def _member(self, base: Node, optional: bool) -> Node:
-        if optional and self.take("["):
-            return self._bracket(base, True)
         token = self.now
         if token.kind != "name" and not (token.kind == "operator" and token.text.isalpha()):
-            raise self.unexpected()
+            raise ExpressionError("expected name")
         self.position += 1
         member = Member(base, Literal(token.text), optional)
         if self.take("("):
@@ -305,14 +308,11 @@ class _Parser(Cursor):
         return member
 
     def _bracket(self, base: Node, optional: bool) -> Node:
+        start = None if self.at(":") else self._expression(0)
         if self.take(":"):
             stop = None if self.at("]") else self._expression(0)
             self.expect("]")
-            return Slice(base, None, stop)
-        key = self._expression(0)
-        if self.take(":"):
-            stop = None if self.at("]") else self._expression(0)
-            self.expect("]")
-            return Slice(base, key, stop)
+            return Slice(base, start, stop)
         self.expect("]")
-        return Member(base, key, optional)
+        member = Member(base, start or Literal(None), optional)
+        return Chain(member) if optional else member

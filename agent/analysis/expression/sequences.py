@@ -1,99 +1,126 @@
 """Builtins over lists and maps, with and without predicates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cmp_to_key
 from typing import Any, Final
 
-from agent.analysis.expression.interpreter import Function, Interpreter, fetch
+from agent.analysis.expression.interpreter import Builtin, Interpreter, fetch
+from agent.analysis.expression.kinds import (
+    ANY,
+    Pair,
+    Slice,
+    Table,
+    Uint8,
+    as_bytes,
+    go_type,
+    is_integer,
+    is_list,
+    is_map,
+)
 from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import binary, equal, type_name
+from agent.analysis.expression.values import any_key, binary, equal
 
 _UNSET: Final = object()
+_FEW: Final = 12
 
 
-def _listed(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ExpressionError(f"builtin {name} takes only array (got {type_name(value)})")
-    return value
+def _listed(value: Any) -> list[Any]:
+    """What can be gone over: items of a list, bytes of a text."""
+    if isinstance(value, bytes):
+        return [Uint8(byte) for byte in value]
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        return [Uint8(byte) for byte in as_bytes(value)]
+    if is_map(value) and not value:
+        return []
+    raise ExpressionError(f"reflect: call of reflect.Value.Len on {go_type(value)} Value")
 
 
-def _true(name: str, found: Any) -> bool:
+def _true(found: Any) -> bool:
     if not isinstance(found, bool):
-        raise ExpressionError(f"predicate of {name} should return boolean (got {type_name(found)})")
+        raise ExpressionError(f"interface conversion: interface {{}} is {go_type(found)}, not bool")
     return found
 
 
-def _hits(name: str, items: Any, holds: Function) -> list[int]:
-    """Indexes of the items for which the predicate holds."""
-    found = _listed(name, items)
-    return [index for index, item in enumerate(found) if _true(name, holds(item, index))]
+def _holding(items: Iterable[tuple[int, Any]], holds: Builtin) -> Iterable[tuple[int, Any]]:
+    """The items for which the predicate holds, with their indexes, one by one."""
+    return ((index, item) for index, item in items if _true(holds(item, index)))
 
 
-def _first_hit(name: str, items: Any, holds: Function, *, last: bool) -> int | None:
-    numbered = list(enumerate(_listed(name, items)))
-    for index, item in reversed(numbered) if last else numbered:
-        if _true(name, holds(item, index)):
-            return index
-    return None
+def _all(_: Interpreter, items: Any, holds: Builtin) -> bool:
+    return all(_true(holds(item, index)) for index, item in enumerate(_listed(items)))
 
 
-def _all(_: Interpreter, items: Any, holds: Function) -> bool:
-    return all(_true("all", holds(item, i)) for i, item in enumerate(_listed("all", items)))
+def _any(_: Interpreter, items: Any, holds: Builtin) -> bool:
+    return any(_true(holds(item, index)) for index, item in enumerate(_listed(items)))
 
 
-def _any(_: Interpreter, items: Any, holds: Function) -> bool:
-    return any(_true("any", holds(item, i)) for i, item in enumerate(_listed("any", items)))
-
-
-def _none(run: Interpreter, items: Any, holds: Function) -> bool:
+def _none(run: Interpreter, items: Any, holds: Builtin) -> bool:
     return not _any(run, items, holds)
 
 
-def _one(_: Interpreter, items: Any, holds: Function) -> bool:
-    return len(_hits("one", items, holds)) == 1
+def _one(_: Interpreter, items: Any, holds: Builtin) -> bool:
+    return len(list(_holding(enumerate(_listed(items)), holds))) == 1
 
 
-def _filter(_: Interpreter, items: Any, holds: Function) -> list[Any]:
-    return [items[index] for index in _hits("filter", items, holds)]
+def _filter(
+    run: Interpreter, items: Any, holds: Builtin, mapped: Builtin | None = None
+) -> list[Any]:
+    found = [
+        mapped(item, index) if mapped else item
+        for index, item in _holding(enumerate(_listed(items)), holds)
+    ]
+    run.budget.made(len(found))
+    return found
 
 
-def _map(_: Interpreter, items: Any, make: Function) -> list[Any]:
-    return [make(item, index) for index, item in enumerate(_listed("map", items))]
+def _map(run: Interpreter, items: Any, make: Builtin) -> list[Any]:
+    found = [make(item, index) for index, item in enumerate(_listed(items))]
+    run.budget.made(len(found))
+    return found
 
 
-def _count(_: Interpreter, items: Any, holds: Function | None = None) -> int:
-    return len(_hits("count", items, holds or (lambda item, _index: item)))
+def _count(
+    _: Interpreter, items: Any, holds: Builtin | None = None, enough: int | None = None
+) -> int:
+    hits = 0
+    for _hit in _holding(enumerate(_listed(items)), holds or (lambda item, _index: item)):
+        hits += 1
+        if hits == enough:
+            break
+    return hits
 
 
-def _find(_: Interpreter, items: Any, holds: Function) -> Any:
-    index = _first_hit("find", items, holds, last=False)
-    return None if index is None else items[index]
+def _search(*, backwards: bool, wanted: int) -> Builtin:
+    """The first or last hit (wanted 1) or its index (wanted 0); nil when there is none."""
+
+    def search(
+        _: Interpreter,
+        items: Any,
+        holds: Builtin,
+        mapped: Builtin | None = None,
+        throws: bool = False,
+    ) -> Any:
+        numbered = list(enumerate(_listed(items)))
+        for hit in _holding(reversed(numbered) if backwards else numbered, holds):
+            return mapped(hit[1], hit[0]) if mapped else hit[wanted]
+        if throws:
+            raise ExpressionError("reflect: slice index out of range")
+        return None
+
+    return search
 
 
-def _find_last(_: Interpreter, items: Any, holds: Function) -> Any:
-    index = _first_hit("findLast", items, holds, last=True)
-    return None if index is None else items[index]
-
-
-def _find_index(_: Interpreter, items: Any, holds: Function) -> int:
-    index = _first_hit("findIndex", items, holds, last=False)
-    return -1 if index is None else index
-
-
-def _find_last_index(_: Interpreter, items: Any, holds: Function) -> int:
-    index = _first_hit("findLastIndex", items, holds, last=True)
-    return -1 if index is None else index
-
-
-def _sum(run: Interpreter, items: Any, make: Function | None = None) -> Any:
+def _sum(run: Interpreter, items: Any, make: Builtin | None = None) -> Any:
     total: Any = 0
-    for index, item in enumerate(_listed("sum", items)):
-        total = binary("+", total, make(item, index) if make else item, run.budget)
+    for index, item in enumerate(_listed(items)):
+        total = binary("+", make(item, index) if make else item, total, run.budget)
     return total
 
 
-def _reduce(_: Interpreter, items: Any, make: Function, initial: Any = _UNSET) -> Any:
-    found = _listed("reduce", items)
+def _reduce(_: Interpreter, items: Any, make: Builtin, initial: Any = _UNSET) -> Any:
+    found = _listed(items)
     start, total = 0, initial
     if initial is _UNSET:
         if not found:
@@ -104,91 +131,151 @@ def _reduce(_: Interpreter, items: Any, make: Function, initial: Any = _UNSET) -
     return total
 
 
-def _group_by(_: Interpreter, items: Any, make: Function) -> dict[Any, list[Any]]:
-    groups: dict[Any, list[Any]] = {}
-    for index, item in enumerate(_listed("groupBy", items)):
-        key = make(item, index)
-        if isinstance(key, list | dict):
-            raise ExpressionError(f"cannot use {type_name(key)} as a key for groupBy")
-        groups.setdefault(key, []).append(item)
+def _group_by(_: Interpreter, items: Any, make: Builtin) -> Table:
+    groups = Table("[]interface {}")
+    for index, item in enumerate(_listed(items)):
+        key = any_key(make(item, index))
+        if not groups.has(key):
+            groups.put(key, [])
+        groups.get(key).append(item)
     return groups
 
 
-def _descending(name: str, order: Any) -> bool:
-    if order not in ("asc", "desc"):
-        raise ExpressionError(f"invalid order {order}, expected asc or desc ({name})")
-    return bool(order == "desc")
+def _ordered(run: Interpreter, keyed: list[Any], *, descending: bool) -> list[Any]:
+    """Pairs of a key and an item, ordered by the key.
 
+    Few are sorted by insertion, as in Go, so that NaN, which has no place, ends up in the same one.
+    """
 
-def _ordering(run: Interpreter) -> Callable[[Any, Any], int]:
-    def compare(left: Any, right: Any) -> int:
+    def less(left: Any, right: Any) -> bool:
         run.budget.charge()
-        if binary("<", left, right, run.budget):
-            return -1
-        return 1 if binary(">", left, right, run.budget) else 0
+        one, other = (right, left) if descending else (left, right)
+        return bool(binary("<", one[0], other[0], run.budget))
 
-    return compare
+    if len(keyed) > _FEW:
+        return sorted(keyed, key=cmp_to_key(lambda a, b: less(b, a) - less(a, b)))
+    found = list(keyed)
+    for end in range(1, len(found)):
+        place = end
+        while place and less(found[place], found[place - 1]):
+            found[place - 1], found[place] = found[place], found[place - 1]
+            place -= 1
+    return found
 
 
 def _sort(run: Interpreter, items: Any, order: Any = "asc") -> list[Any]:
-    key = cmp_to_key(_ordering(run))
-    return sorted(_listed("sort", items), key=key, reverse=_descending("sort", order))
+    if not isinstance(order, str):
+        raise ExpressionError(f"sort order argument must be a string (got {go_type(order)})")
+    if order not in ("asc", "desc"):
+        raise ExpressionError(f"invalid order {order}, expected asc or desc")
+    known = type(items) is list or (
+        isinstance(items, Slice) and items.element in ("int", "float64", "string")
+    )
+    found = list(items) if known else []
+    run.budget.made(len(found))
+    ordered = _ordered(run, [(item, item) for item in found], descending=order == "desc")
+    return [item for _, item in ordered]
 
 
-def _sort_by(run: Interpreter, items: Any, make: Function, order: Any = "asc") -> list[Any]:
-    keyed = [(make(item, i), item) for i, item in enumerate(_listed("sortBy", items))]
-    compare = cmp_to_key(_ordering(run))
-    ordered = sorted(keyed, key=lambda pair: compare(pair[0]), reverse=_descending("sortBy", order))
+def _sort_by(run: Interpreter, items: Any, make: Builtin, order: Any = "asc") -> list[Any]:
+    if not isinstance(order, str):
+        raise ExpressionError("sortBy order argument must be a string")
+    if order not in ("asc", "desc"):
+        raise ExpressionError("unknown order, use asc or desc")
+    keyed = [(make(item, index), item) for index, item in enumerate(_listed(items))]
+    run.budget.made(len(keyed))
+    ordered = _ordered(run, keyed, descending=order == "desc")
     return [item for _, item in ordered]
 
 
 def _len(_: Interpreter, value: Any) -> int:
-    if not isinstance(value, str | list | dict):
-        raise ExpressionError(f"invalid argument for len (type {type_name(value)})")
+    if not isinstance(value, str | list | bytes | dict | Table):
+        raise ExpressionError(f"invalid argument for len (type {go_type(value)})")
     return len(value)
 
 
-def _first(_: Interpreter, items: Any) -> Any:
-    return items[0] if _listed("first", items) else None
+def _end(index: int) -> Builtin:
+    def take(_: Interpreter, value: Any) -> Any:
+        try:
+            return fetch(value, index)
+        except ExpressionError:
+            return None
 
-
-def _last(_: Interpreter, items: Any) -> Any:
-    return items[-1] if _listed("last", items) else None
+    return take
 
 
 def _get(_: Interpreter, base: Any, key: Any) -> Any:
+    if base is None:
+        return None
+    if isinstance(base, Table):
+        return base.get(key) if base.has(any_key(key)) else None
+    if isinstance(base, dict):
+        return fetch(base, key)
+    if not is_list(base) and not isinstance(base, str):
+        return None
+    if not is_integer(key) and not isinstance(key, float):
+        raise ExpressionError(f"invalid operation: int({go_type(key)})")
     try:
-        return None if base is None else fetch(base, key)
+        return fetch(base, key)
     except ExpressionError:
         return None
 
 
 def _take(_: Interpreter, items: Any, count: Any) -> list[Any]:
-    if type(count) is not int:
-        raise ExpressionError(f"cannot take {type_name(count)} elements")
+    if not is_list(items):
+        raise ExpressionError(f"cannot take from {go_type(items)}")
+    if not is_integer(count) or isinstance(count, Uint8):
+        raise ExpressionError(f"cannot take {go_type(count)} elements")
     if count < 0:
-        raise ExpressionError(f"cannot take {count} elements")
-    return _listed("take", items)[:count]
+        raise ExpressionError("reflect.Value.Slice: slice index out of bounds")
+    part = items[: int(count)]
+    return Slice(items.element, part) if isinstance(items, Slice) else part
 
 
-def _mapped(name: str, value: Any) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise ExpressionError(f"cannot get {name} from {type_name(value)}")
-    return value
+def _pairs(words: str, value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, Table):
+        return value.pairs()
+    if isinstance(value, dict):
+        return list(value.items())
+    raise ExpressionError(words.format(go_type(value)))
 
 
-def _from_pairs(_: Interpreter, pairs: Any) -> dict[Any, Any]:
-    found = {}
-    for pair in _listed("fromPairs", pairs):
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ExpressionError("invalid pair in fromPairs")
-        found[pair[0]] = pair[1]
+def _keys(_: Interpreter, value: Any) -> list[Any]:
+    return [key for key, _item in _pairs("cannot get keys from {}", value)]
+
+
+def _values(_: Interpreter, value: Any) -> list[Any]:
+    return [item for _key, item in _pairs("cannot get values from {}", value)]
+
+
+def _to_pairs(_: Interpreter, value: Any) -> Slice:
+    found = _pairs("cannot transform {} to pairs", value)
+    return Slice(f"[2]{ANY}", (Pair(pair) for pair in found))
+
+
+def _from_pairs(_: Interpreter, pairs: Any) -> Table:
+    if not is_list(pairs):
+        raise ExpressionError(f"cannot transform {go_type(pairs)} from pairs")
+    found = Table(ANY)
+    for pair in _listed(pairs):
+        if not is_list(pair):
+            raise ExpressionError(f"invalid pair {go_type(pair)}")
+        if len(pair) != 2:
+            raise ExpressionError(f"invalid pair length {len(pair)}")
+        key, value = _listed(pair)
+        found.put(any_key(key), value)
     return found
+
+
+def _items(verb: str, value: Any) -> list[Any]:
+    if not is_list(value):
+        raise ExpressionError(f"cannot {verb} {go_type(value)}")
+    return _listed(value)
 
 
 def _uniq(run: Interpreter, items: Any) -> list[Any]:
     found: list[Any] = []
-    for item in _listed("uniq", items):
+    for item in _items("uniq", items):
         if not any(equal(item, other, run.budget) for other in found):
             found.append(item)
     return found
@@ -197,25 +284,34 @@ def _uniq(run: Interpreter, items: Any) -> list[Any]:
 def _concat(run: Interpreter, *lists: Any) -> list[Any]:
     found: list[Any] = []
     for items in lists:
-        found += _listed("concat", items)
+        found += _items("concat", items)
         run.budget.sized(found)
+    run.budget.made(len(found))
     return found
 
 
 def _flatten(run: Interpreter, items: Any) -> list[Any]:
+    found = _flat(run, _items("flatten", items))
+    run.budget.made(len(found))
+    return found
+
+
+def _flat(run: Interpreter, items: list[Any]) -> list[Any]:
     found: list[Any] = []
-    for item in _listed("flatten", items):
+    for item in items:
         run.budget.charge()
-        found += _flatten(run, item) if isinstance(item, list) else [item]
+        found += _flat(run, _listed(item)) if is_list(item) else [item]
         run.budget.sized(found)
     return found
 
 
-def _reverse(_: Interpreter, items: Any) -> list[Any]:
-    return _listed("reverse", items)[::-1]
+def _reverse(run: Interpreter, items: Any) -> list[Any]:
+    found = list(_items("reverse", items)[::-1])
+    run.budget.made(len(found))
+    return found
 
 
-BUILTINS: Final[Mapping[str, Function]] = {
+BUILTINS: Final[Mapping[str, Builtin]] = {
     "all": _all,
     "any": _any,
     "none": _none,
@@ -223,23 +319,23 @@ BUILTINS: Final[Mapping[str, Function]] = {
     "filter": _filter,
     "map": _map,
     "count": _count,
-    "find": _find,
-    "findLast": _find_last,
-    "findIndex": _find_index,
-    "findLastIndex": _find_last_index,
+    "find": _search(backwards=False, wanted=1),
+    "findLast": _search(backwards=True, wanted=1),
+    "findIndex": _search(backwards=False, wanted=0),
+    "findLastIndex": _search(backwards=True, wanted=0),
     "sum": _sum,
     "reduce": _reduce,
     "groupBy": _group_by,
     "sort": _sort,
     "sortBy": _sort_by,
     "len": _len,
-    "first": _first,
-    "last": _last,
+    "first": _end(0),
+    "last": _end(-1),
     "get": _get,
     "take": _take,
-    "keys": lambda _, value: list(_mapped("keys", value)),
-    "values": lambda _, value: list(_mapped("values", value).values()),
-    "toPairs": lambda _, value: [[key, item] for key, item in _mapped("pairs", value).items()],
+    "keys": _keys,
+    "values": _values,
+    "toPairs": _to_pairs,
     "fromPairs": _from_pairs,
     "reverse": _reverse,
     "uniq": _uniq,

@@ -1,123 +1,124 @@
-"""Builtins over strings, JSON and base64."""
+"""Builtins over texts, JSON and base64."""
 
 import base64
 import binascii
-import math
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from agent.analysis.expression.interpreter import Function, Interpreter
+from agent.analysis.expression.formats import json_text, shown
+from agent.analysis.expression.interpreter import Builtin, Interpreter
+from agent.analysis.expression.kinds import (
+    Duration,
+    Function,
+    Month,
+    Slice,
+    Uint8,
+    Weekday,
+    as_bytes,
+    as_text,
+    go_type,
+    is_integer,
+    is_list,
+    is_map,
+)
 from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import MAX_SIZE, Budget, nanoseconds, shown, type_name
+from agent.analysis.expression.values import MAX_SIZE, to_int
+
+_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_MAX_REPEAT: Final = 1_000_000
+_PATHS: Final = ((datetime, "time.Time"), (Duration, "time.Duration"), (Month, "time.Month"), (Weekday, "time.Weekday"))  # fmt: skip
 
 
-def _str(name: str, value: Any) -> str:
+def _str(value: Any) -> str:
     if not isinstance(value, str):
-        raise ExpressionError(f"invalid argument for {name} (type {type_name(value)})")
-    return value
-
-
-def _int(name: str, value: Any) -> int:
-    if type(value) is not int:
-        raise ExpressionError(f"invalid argument for {name} (type {type_name(value)})")
+        raise ExpressionError(
+            f"interface conversion: interface {{}} is {go_type(value)}, not string"
+        )
     return value
 
 
 def _type(_: Interpreter, value: Any) -> str:
-    names = {bool: "bool", int: "int", float: "float", str: "string", list: "array", dict: "map"}
-    names |= {datetime: "time.Time", timedelta: "time.Duration"}
-    return "nil" if value is None else names.get(type(value), "func")
+    for known, path in _PATHS:
+        if isinstance(value, known):
+            return path
+    if value is None:
+        return "nil"
+    if isinstance(value, bool):
+        return "bool"
+    if is_integer(value):
+        return "uint" if isinstance(value, Uint8) else "int"
+    if isinstance(value, float | str):
+        return "float" if isinstance(value, float) else "string"
+    if is_list(value) or is_map(value):
+        return "array" if is_list(value) else "map"
+    return "func" if isinstance(value, Function) else "unknown"
 
 
-def _trim(_: Interpreter, text: Any, characters: Any = None) -> str:
-    return _str("trim", text).strip(None if characters is None else _str("trim", characters))
+def _trim(_: Interpreter, text: Any, characters: Any = _SPACE) -> str:
+    return _str(text).strip(_str(characters)) if characters else _str(text)
 
 
-def _split(_: Interpreter, text: Any, by: Any, count: Any = -1) -> list[str]:
-    return _pieces("split", text, by, count)
+def _split(_: Interpreter, text: Any, by: Any, count: Any = -1) -> Slice:
+    return Slice("string", _pieces(text, by, count))
 
 
-def _split_after(_: Interpreter, text: Any, by: Any, count: Any = -1) -> list[str]:
-    pieces = _pieces("splitAfter", text, by, count)
-    return [*(f"{piece}{by}" for piece in pieces[:-1]), *pieces[-1:]]
+def _split_after(_: Interpreter, text: Any, by: Any, count: Any = -1) -> Slice:
+    pieces = _pieces(text, by, count)
+    ended = [f"{piece}{by}" if by else piece for piece in pieces[:-1]]
+    return Slice("string", [*ended, *pieces[-1:]])
 
 
-def _pieces(name: str, text: Any, by: Any, count: Any) -> list[str]:
+def _pieces(text: Any, by: Any, count: Any) -> list[str]:
     """As Go's SplitN: count pieces at most, all when it is negative; an empty separator splits letters."""
-    source, separator, limit = _str(name, text), _str(name, by), _int(name, count)
+    source, separator, limit = _str(text), _str(by), to_int(count)
     if limit == 0:
         return []
     if not separator:
         letters = list(source)
-        return letters if limit < 0 else [*letters[: limit - 1], "".join(letters[limit - 1 :])]
+        whole = limit < 0 or limit >= len(letters)
+        return letters if whole else [*letters[: limit - 1], "".join(letters[limit - 1 :])]
     return source.split(separator, limit - 1 if limit > 0 else -1)
 
 
 def _replace(_: Interpreter, text: Any, old: Any, new: Any, count: Any = -1) -> str:
-    source, wanted, other = (_str("replace", value) for value in (text, old, new))
+    source, wanted, other = (_str(value) for value in (text, old, new))
     if (len(source) + 1) * len(other) > MAX_SIZE * 10:
         raise ExpressionError("memory budget exceeded")
-    return source.replace(wanted, other, _int("replace", count))
+    limit = to_int(count)
+    return source.replace(wanted, other, max(-1, min(limit, MAX_SIZE)))
 
 
-def _repeat(_: Interpreter, text: Any, count: Any) -> str:
-    source, times = _str("repeat", text), _int("repeat", count)
+def _repeat(run: Interpreter, text: Any, count: Any) -> str:
+    source, times = _str(text), to_int(count)
     if times < 0:
-        raise ExpressionError("invalid argument for repeat (expected positive integer)")
-    if len(source) * times > MAX_SIZE:
+        raise ExpressionError(
+            f"invalid argument for repeat (expected positive integer, got {times})"
+        )
+    if times > _MAX_REPEAT:
         raise ExpressionError("memory budget exceeded")
+    run.budget.made(len(as_bytes(source)) * times)
     return source * times
 
 
 def _join(_: Interpreter, items: Any, glue: Any = "") -> str:
-    if not isinstance(items, list):
-        raise ExpressionError(f"invalid argument for join (type {type_name(items)})")
-    return _str("join", glue).join(_str("join", item) for item in items)
+    if type(items) is not list and not (isinstance(items, Slice) and items.element == "string"):
+        raise ExpressionError(f"invalid argument for join (type {go_type(items)})")
+    return _str(glue).join(_str(item) for item in items)
 
 
-def _to_json(run: Interpreter, value: Any) -> str:
-    return _json(value, run.budget, "")
+def _place(find: Callable[[bytes, bytes], int]) -> Builtin:
+    """A place in a text, in bytes."""
+    return lambda _, text, part: find(as_bytes(_str(text)), as_bytes(_str(part)))
 
 
-def _json(value: Any, budget: Budget, indent: str) -> str:
-    """JSON as Go indents it, two spaces a level."""
-    budget.charge()
-    deeper = indent + "  "
-    if isinstance(value, list | dict) and value:
-        if isinstance(value, list):
-            items = [_json(item, budget, deeper) for item in value]
-        else:
-            items = [
-                f"{msgspec.json.encode(str(key)).decode()}: {_json(value[key], budget, deeper)}"
-                for key in sorted(value, key=str)
-            ]
-        begin, end = "[]" if isinstance(value, list) else "{}"
-        return f"{begin}\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}{end}"
-    if isinstance(value, float):
-        return _json_float(value)
-    if isinstance(value, datetime):
-        return f'"{value:%Y-%m-%dT%H:%M:%SZ}"'
-    if isinstance(value, timedelta):
-        return str(nanoseconds(value))
-    if callable(value):
-        raise ExpressionError("json: unsupported type: func")
-    return msgspec.json.encode(value).decode()
-
-
-def _json_float(value: float) -> str:
-    if not math.isfinite(value):
-        raise ExpressionError(f"json: unsupported value: {shown(value, Budget())}")
-    if value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    return repr(value)
-
-
-def _from_json(_: Interpreter, text: Any) -> Any:
+def _from_json(run: Interpreter, text: Any) -> Any:
+    source = _str(text)
+    run.budget.charge_reading(source)
     try:
-        return with_floats(msgspec.json.decode(_str("fromJSON", text)))
+        return with_floats(msgspec.json.decode(as_bytes(source)))
     except msgspec.DecodeError as error:
         raise ExpressionError(f"fromJSON: {error}") from error
 
@@ -125,38 +126,49 @@ def _from_json(_: Interpreter, text: Any) -> Any:
 def with_floats(value: Any) -> Any:
     """The value as decoded JSON has it, with floats only."""
     if isinstance(value, list):
-        return [with_floats(item) for item in value]
+        found = (with_floats(item) for item in value)
+        return Slice(value.element, found) if isinstance(value, Slice) else list(found)
     if isinstance(value, dict):
         return {key: with_floats(item) for key, item in value.items()}
     return float(value) if type(value) is int else value
 
 
 def _from_base64(_: Interpreter, text: Any) -> str:
+    source = _str(text).replace("\n", "").replace("\r", "")
     try:
-        return base64.b64decode(_str("fromBase64", text), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+        return as_text(base64.b64decode(source, validate=True))
+    except (binascii.Error, ValueError) as error:
         raise ExpressionError(f"illegal base64 data: {error}") from error
 
 
-BUILTINS: Final[Mapping[str, Function]] = {
+def _upper(_: Interpreter, text: Any) -> str:
+    """Letter by letter, so a letter with two for its capital stays."""
+    return "".join(u if len(u := char.upper()) == 1 else char for char in _str(text))
+
+
+def _lower(_: Interpreter, text: Any) -> str:
+    return "".join(low if len(low := char.lower()) == 1 else low[0] for char in _str(text))
+
+
+BUILTINS: Final[Mapping[str, Builtin]] = {
     "type": _type,
     "string": lambda run, value: shown(value, run.budget),
     "trim": _trim,
-    "trimPrefix": lambda _, text, part=" ": _str("trimPrefix", text).removeprefix(part),
-    "trimSuffix": lambda _, text, part=" ": _str("trimSuffix", text).removesuffix(part),
-    "upper": lambda _, text: _str("upper", text).upper(),
-    "lower": lambda _, text: _str("lower", text).lower(),
+    "trimPrefix": lambda _, text, part=" ": _str(text).removeprefix(_str(part)),
+    "trimSuffix": lambda _, text, part=" ": _str(text).removesuffix(_str(part)),
+    "upper": _upper,
+    "lower": _lower,
     "split": _split,
     "splitAfter": _split_after,
     "replace": _replace,
     "repeat": _repeat,
     "join": _join,
-    "indexOf": lambda _, text, part: _str("indexOf", text).find(_str("indexOf", part)),
-    "lastIndexOf": lambda _, text, part: _str("lastIndexOf", text).rfind(_str("lastIndexOf", part)),
-    "hasPrefix": lambda _, text, part: _str("hasPrefix", text).startswith(part),
-    "hasSuffix": lambda _, text, part: _str("hasSuffix", text).endswith(part),
-    "toJSON": _to_json,
+    "indexOf": _place(lambda text, part: text.find(part)),
+    "lastIndexOf": _place(lambda text, part: text.rfind(part)),
+    "hasPrefix": lambda _, text, part: _str(text).startswith(_str(part)),
+    "hasSuffix": lambda _, text, part: _str(text).endswith(_str(part)),
+    "toJSON": lambda run, value: json_text(value, run.budget),
     "fromJSON": _from_json,
-    "toBase64": lambda _, text: base64.b64encode(_str("toBase64", text).encode()).decode(),
+    "toBase64": lambda _, text: base64.b64encode(as_bytes(_str(text))).decode(),
     "fromBase64": _from_base64,
 }

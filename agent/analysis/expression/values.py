@@ -1,15 +1,27 @@
-"""Values and operators as the expression language has them: Go's, on plain Python data.
-
-int is a 64-bit integer, float a float64, datetime a time, timedelta a duration; lists and maps are as in JSON.
-"""
+"""Operators on values, and the budget of an evaluation."""
 
 import math
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from agent.analysis.expression.kinds import (
+    Duration,
+    Function,
+    Pair,
+    Slice,
+    Table,
+    Uint8,
+    as_text,
+    go_type,
+    is_integer,
+    is_list,
+    is_map,
+    is_nil,
+    is_number,
+    wrapped,
+)
 from agent.analysis.expression.nodes import ExpressionError
 from agent.analysis.missing import EMPTY, NAN
-from agent.api.durations import format_go_duration
 from agent.api.regex import BadPattern, compile_pattern
 
 MAX_STEPS: Final = 200_000
@@ -17,7 +29,6 @@ MAX_SIZE: Final = 1_000_000
 """Longest text or list that an expression may make."""
 _PER_STEP: Final = 64
 """Characters or items that are read or made in about the time of one step."""
-_EXPONENT_FROM: Final = 6
 
 
 class Budget:
@@ -25,6 +36,7 @@ class Budget:
 
     def __init__(self) -> None:
         self._left = MAX_STEPS
+        self._made = 0
         self.met: set[str] = set()
         """What is no data and was met on the way: missing.EMPTY, missing.NAN."""
 
@@ -40,14 +52,20 @@ class Budget:
 
     def read(self, value: Any) -> Any:
         """The value, which a condition reads from data; remembers that nothing was there."""
-        if value is None or value == []:
+        if value is None or (isinstance(value, list) and not value):
             self.met.add(EMPTY)
         return value
 
     def charge_reading(self, *values: Any) -> None:
         """Long texts and lists cost more than short ones."""
-        sizes = (len(value) for value in values if isinstance(value, str | list))
+        sizes = (len(value) for value in values if isinstance(value, str | list | bytes))
         self.charge(sum(sizes) // _PER_STEP)
+
+    def made(self, size: int) -> None:
+        """Counts items that were made, over the whole evaluation."""
+        self._made += size
+        if self._made >= MAX_SIZE:
+            raise ExpressionError("memory budget exceeded")
 
     def sized(self, value: Any) -> Any:
         """The value, if it is not too large."""
@@ -58,38 +76,60 @@ class Budget:
         return value
 
 
-def type_name(value: Any) -> str:
-    """The type in Go's words, for messages."""
-    names = {bool: "bool", int: "int", float: "float64", str: "string", list: "[]interface {}"}
-    names |= {dict: "map[string]interface {}", datetime: "time.Time", timedelta: "time.Duration"}
-    return "nil" if value is None else names.get(type(value), "func")
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def wrapped(value: int) -> int:
-    """Overflow as in 64-bit integers."""
-    return (value + 2**63) % 2**64 - 2**63
-
-
 def equal(left: Any, right: Any, budget: Budget) -> bool:
-    """Deep equality; numbers by value as floats when one is a float."""
+    """As the operator: numbers by value, lists of any with others item by item, all else strictly."""
     budget.charge()
     if is_number(left) and is_number(right):
-        both_int = isinstance(left, int) and isinstance(right, int)
         budget.compared(left, right)
-        return bool(left == right if both_int else float(left) == float(right))
-    if isinstance(left, list) and isinstance(right, list):
+        if isinstance(left, float) or isinstance(right, float):
+            return float(left) == float(right)
+        return int(left) == int(right)
+    if _item_by_item(left, right):
         return len(left) == len(right) and all(
             equal(one, other, budget) for one, other in zip(left, right, strict=True)
         )
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(
-            equal(left[key], right[key], budget) for key in left
+    if is_nil(left) and is_nil(right):
+        return True
+    return same(left, right, budget)
+
+
+def _item_by_item(left: Any, right: Any) -> bool:
+    kinds = {_plain_list(left), _plain_list(right)}
+    return "" not in kinds and ("interface {}" in kinds or len(kinds) == 1)
+
+
+def _plain_list(value: Any) -> str:
+    """The item type of a list of any or of scalars; "" for everything else."""
+    if type(value) is list:
+        return "interface {}"
+    known = isinstance(value, Slice) and value.element in ("int", "float64", "string")
+    return value.element if known else ""
+
+
+def same(left: Any, right: Any, budget: Budget) -> bool:
+    """Deep equality of values and types."""
+    budget.charge()
+    if go_type(left) != go_type(right) or isinstance(left, Function):
+        return False
+    if isinstance(left, float):
+        budget.compared(left, right)
+    if left is right and not isinstance(left, float):
+        return True
+    if isinstance(left, list):
+        return (
+            len(left) == len(right)
+            and is_nil(left) == is_nil(right)
+            and all(same(one, other, budget) for one, other in zip(left, right, strict=True))
         )
-    return type(left) is type(right) and bool(left == right)
+    if isinstance(left, Table):
+        return len(left) == len(right) and all(
+            right.has(key) and same(value, right.get(key), budget) for key, value in left.pairs()
+        )
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(
+            same(value, right[key], budget) for key, value in left.items()
+        )
+    return bool(left == right)
 
 
 def binary(operator: str, left: Any, right: Any, budget: Budget) -> Any:
@@ -112,19 +152,15 @@ def binary(operator: str, left: Any, right: Any, budget: Budget) -> Any:
 
 
 def mismatch(operator: str, left: Any, right: Any) -> ExpressionError:
-    return ExpressionError(
-        f"invalid operation: {operator} (mismatched types {type_name(left)} and {type_name(right)})"
-    )
+    return ExpressionError(f"invalid operation: {go_type(left)} {operator} {go_type(right)}")
 
 
 def _ordered(operator: str, left: Any, right: Any) -> bool:
-    numbers = is_number(left) and is_number(right)
-    if not numbers and not (
-        type(left) is type(right) and isinstance(left, str | datetime | timedelta)
-    ):
+    if is_number(left) and is_number(right):
+        if isinstance(left, float) or isinstance(right, float):
+            left, right = float(left), float(right)
+    elif type(left) is not type(right) or not isinstance(left, str | datetime | Duration):
         raise mismatch(operator, left, right)
-    if numbers and (isinstance(left, float) or isinstance(right, float)):
-        left, right = float(left), float(right)
     if operator == "<":
         return bool(left < right)
     if operator == ">":
@@ -135,45 +171,83 @@ def _ordered(operator: str, left: Any, right: Any) -> bool:
 def contained(item: Any, container: Any, budget: Budget) -> bool:
     if container is None:
         return False
-    if isinstance(container, list):
-        return any(equal(item, other, budget) for other in container)
+    if is_list(container):
+        items = (Uint8(byte) for byte in container) if isinstance(container, bytes) else container
+        return any(equal(other, item, budget) for other in items)
     if isinstance(container, dict):
-        if item is not None and not isinstance(item, str):
-            raise ExpressionError(f"cannot use {type_name(item)} as type string in map key")
-        return item in container
-    raise ExpressionError(f'operator "in" not defined on {type_name(container)}')
+        return ("" if item is None else string_key(item)) in container
+    if isinstance(container, Table):
+        return container.has(any_key(item))
+    raise ExpressionError(f'operator "in" not defined on {go_type(container)}')
+
+
+def string_key(key: Any) -> str:
+    """A key of a map of strings."""
+    if not isinstance(key, str):
+        raise ExpressionError(
+            f"reflect.Value.MapIndex: value of type {go_type(key)} is not assignable to type string"
+        )
+    return key
+
+
+def any_key(key: Any) -> Any:
+    """A key of a map of anything; lists and maps are none."""
+    if (is_list(key) and not isinstance(key, Pair)) or is_map(key) or isinstance(key, Function):
+        raise ExpressionError(f"runtime error: hash of unhashable type {go_type(key)}")
+    return key
 
 
 def _text(operator: str, left: Any, right: Any) -> bool:
-    if operator == "matches" and left is None:
+    if is_nil(left) or is_nil(right):
         return False
-    if not isinstance(left, str) or not isinstance(right, str):
-        raise mismatch(operator, left, right)
+    if operator == "matches" and isinstance(left, bytes):
+        left = as_text(left)
+    for value in (left, right):
+        if not isinstance(value, str):
+            raise ExpressionError(
+                f"interface conversion: interface {{}} is {go_type(value)}, not string"
+            )
     if operator == "contains":
         return right in left
     if operator == "startsWith":
-        return left.startswith(right)
+        return bool(left.startswith(right))
     if operator == "endsWith":
-        return left.endswith(right)
+        return bool(left.endswith(right))
+    return matches(right, left)
+
+
+def matches(pattern: str, text: str) -> bool:
     try:
-        return compile_pattern(right).search(left) is not None
+        return compile_pattern(pattern).search(text) is not None
     except BadPattern as error:
         raise ExpressionError(f"error parsing regexp: {error}") from error
 
 
-def _range(left: Any, right: Any, budget: Budget) -> list[int]:
-    if not _both_int(left, right):
-        raise mismatch("..", left, right)
-    if right - left >= MAX_SIZE:
-        raise ExpressionError("memory budget exceeded")
-    return list(budget.sized(list(range(left, right + 1))))
+def _range(left: Any, right: Any, budget: Budget) -> Slice:
+    start, stop = to_int(left), to_int(right)
+    size = max(0, stop - start + 1)
+    budget.made(size)
+    budget.charge(size // _PER_STEP)
+    return Slice("int", range(start, stop + 1))
 
 
-def _both_int(left: Any, right: Any) -> bool:
-    return type(left) is int and type(right) is int
+def to_int(value: Any) -> int:
+    """An index, a bound or a count; fractions are cut."""
+    if not is_number(value):
+        raise ExpressionError(f"invalid operation: int({go_type(value)})")
+    return truncated(value) if isinstance(value, float) else int(value)
+
+
+def truncated(value: float) -> int:
+    """Toward zero; what fits no integer becomes the smallest, as on the usual processors."""
+    if not math.isfinite(value) or abs(value) >= 2.0**63:
+        return -(2**63)
+    return int(value)
 
 
 def _arithmetic(operator: str, left: Any, right: Any) -> Any:
+    if operator == "**":
+        return power(_to_float(left), _to_float(right))
     if is_number(left) and is_number(right):
         return _numeric(operator, left, right)
     if operator == "+" and isinstance(left, str) and isinstance(right, str):
@@ -184,43 +258,71 @@ def _arithmetic(operator: str, left: Any, right: Any) -> Any:
         raise ExpressionError(f"time out of range in operation {operator}") from None
 
 
-def _temporal(operator: str, left: Any, right: Any) -> datetime | timedelta:
-    """Times and durations; a duration times a number stays one."""
-    span = isinstance(left, timedelta), isinstance(right, timedelta)
-    if operator == "+" and isinstance(left, datetime) and isinstance(right, timedelta):
-        return left + right
-    if operator == "+" and isinstance(left, timedelta) and isinstance(right, datetime):
-        return right + left
-    if operator == "-" and isinstance(left, datetime):
-        if isinstance(right, datetime):
-            return left - right
-        if isinstance(right, timedelta):
-            return left - right
-    if all(span) and operator in ("+", "-"):
-        return left + right if operator == "+" else left - right  # type: ignore[no-any-return]  # both are durations
-    if operator == "*" and span == (True, False) and is_number(right):
-        return left * right  # type: ignore[no-any-return]  # a duration by a number
-    if operator == "*" and span == (False, True) and is_number(left):
-        return left * right  # type: ignore[no-any-return]  # a number by a duration
+def _to_float(value: Any) -> float:
+    if not is_number(value):
+        raise ExpressionError(f"invalid operation: float({go_type(value)})")
+    return float(value)
+
+
+def _temporal(operator: str, left: Any, right: Any) -> datetime | Duration | float:
+    """Times and durations; a duration times an integer stays one, times a float becomes one of those."""
+    match operator, left, right:
+        case "+", datetime(), Duration():
+            return left + span(right)
+        case "+", Duration(), datetime():
+            return right + span(left)
+        case "-", datetime(), datetime():
+            return duration(left - right)
+        case "-", datetime(), Duration():
+            return left - span(right)
+        case "+", Duration(), Duration():
+            return Duration(wrapped(left.nanoseconds + right.nanoseconds))
+        case "-", Duration(), Duration():
+            return Duration(wrapped(left.nanoseconds - right.nanoseconds))
+        case "*", Duration() | float() | int(), Duration() | float() | int():
+            factors = [
+                factor.nanoseconds if isinstance(factor, Duration) else factor
+                for factor in (left, right)
+                if isinstance(factor, Duration) or is_number(factor)
+            ]
+            if len(factors) == 2 and any(isinstance(factor, float) for factor in factors):
+                return float(factors[0]) * float(factors[1])
+            if len(factors) == 2:
+                return Duration(wrapped(int(factors[0]) * int(factors[1])))
     raise mismatch(operator, left, right)
+
+
+def span(value: Duration) -> timedelta:
+    """For times, which are kept to the microsecond."""
+    return timedelta(microseconds=value.nanoseconds // 1000)
+
+
+def duration(value: timedelta) -> Duration:
+    return Duration(value // timedelta(microseconds=1) * 1000)
 
 
 def _numeric(operator: str, left: Any, right: Any) -> int | float:
     if operator == "/":
         return divided(float(left), float(right))
-    if operator == "**":
-        return power(float(left), float(right))
+    integers = is_integer(left) and is_integer(right)
     if operator == "%":
-        if not _both_int(left, right):
+        if not integers:
             raise mismatch(operator, left, right)
         if right == 0:
-            raise ExpressionError("integer divide by zero")
+            raise ExpressionError("runtime error: integer divide by zero")
         rest = abs(left) % abs(right)
         return int(-rest if left < 0 else rest)
-    if not _both_int(left, right):
-        left, right = float(left), float(right)
-    value = left + right if operator == "+" else left - right if operator == "-" else left * right
-    return wrapped(value) if isinstance(value, int) else float(value)
+    one, other = (int(left), int(right)) if integers else (float(left), float(right))
+    value = one + other if operator == "+" else one - other if operator == "-" else one * other
+    return wrapped(value) if isinstance(value, int) else value
+
+
+def negated(value: Any) -> Any:
+    if not is_number(value):
+        raise ExpressionError(f"invalid operation: - {go_type(value)}")
+    if isinstance(value, float):
+        return -value
+    return Uint8(-value % 256) if isinstance(value, Uint8) else type(value)(wrapped(-value))
 
 
 def divided(left: float, right: float) -> float:
@@ -242,54 +344,3 @@ def power(left: float, right: float) -> float:
         if left != 0:
             return math.nan
         return math.copysign(math.inf, left) if right % 2 == 1 else math.inf
-
-
-def float_text(value: float) -> str:
-    """A float as Go prints it: the shortest digits, with an exponent from 1e+06 and below 1e-04."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    if value == 0:
-        return "-0" if math.copysign(1.0, value) < 0 else "0"
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    digits = mantissa.lstrip("-").replace(".", "")
-    point = len(mantissa.lstrip("-").partition(".")[0]) + int(exponent or 0)
-    lead = len(digits) - len(digits.lstrip("0"))
-    digits, point = digits.strip("0"), point - lead
-    sign = "-" if value < 0 else ""
-    power_of_ten = point - 1
-    if power_of_ten < -4 or power_of_ten >= _EXPONENT_FROM:
-        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
-        return f"{sign}{digits[0]}{fraction}e{power_of_ten:+03d}"
-    if point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    whole = digits[:point].ljust(point, "0")
-    return f"{sign}{whole}.{digits[point:]}" if len(digits) > point else f"{sign}{whole}"
-
-
-def shown(value: Any, budget: Budget) -> str:
-    """The value as `string(…)` gives it."""
-    budget.charge()
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return float_text(value)
-    if isinstance(value, timedelta):
-        return format_go_duration(nanoseconds(value))
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} +0000 UTC"
-    if isinstance(value, list):
-        return "[" + " ".join(shown(item, budget) for item in value) + "]"
-    if isinstance(value, dict):
-        pairs = (f"{key}:{shown(value[key], budget)}" for key in sorted(value, key=str))
-        return "map[" + " ".join(pairs) + "]"
-    return str(value)
-
-
-def nanoseconds(value: timedelta) -> int:
-    return value // timedelta(microseconds=1) * 1000

@@ -1,0 +1,228 @@
+"""`python -m tests.fuzz.expressions --count N --seed S`: our interpreter beside the real expr-lang.
+
+Prints every disagreement that docs/expressions.md does not list. Needs Go (or `--program`, built already).
+"""
+
+import argparse
+import json
+import math
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from agent.analysis.expression import ExpressionError, evaluate, typed
+from agent.analysis.expression.formats import float_text, rfc3339, shown
+from agent.analysis.expression.kinds import Duration, Function, Table, as_bytes, go_type
+from agent.analysis.expression.values import Budget
+from tests.fuzz.grammar import RESULTS, Grammar
+
+PROGRAM: Final = Path(__file__).parents[1] / "e2e/bed/expr"
+LISTED: Final = Path(__file__).parent / "expression_differences.json"
+_SPECIAL: Final = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
+BATCH: Final = 5_000
+
+
+class Question(NamedTuple):
+    expression: str
+    type: str
+    result: Any
+
+
+class Answer(NamedTuple):
+    """`value` in the form of the Go program, or the words of an error."""
+
+    value: Any = None
+    error: str = ""
+
+
+class Disagreement(NamedTuple):
+    question: Question
+    ours: Answer
+    theirs: Answer
+
+    def __str__(self) -> str:
+        return (
+            f"{self.question.expression}\n"
+            f"  result {self.question.type} {json.dumps(self.question.result)}\n"
+            f"  ours   {_said(self.ours)}\n  theirs {_said(self.theirs)}"
+        )
+
+
+def _said(answer: Answer) -> str:
+    return f"error: {answer.error}" if answer.error else json.dumps(answer.value)
+
+
+def questions(count: int, seed: int, corpus: Sequence[str] = ()) -> list[Question]:
+    """So many questions; the same seed asks the same ones."""
+    random = Random(seed)  # noqa: S311 - a seed that can be given again is the point
+    grammar = Grammar(random, corpus)
+    found = []
+    for _ in range(count):
+        kind, result = random.choice(RESULTS)
+        found.append(Question(grammar.expression(result), kind, result))
+    return found
+
+
+def ours(question: Question) -> Answer:
+    result = typed(_special(question.result, question.type), question.type)
+    try:
+        found, _ = evaluate(question.expression, result)
+    except ExpressionError as error:
+        return Answer(error=str(error) or "error")
+    return Answer(canonical(found))
+
+
+def theirs(program: Path, asked: Iterable[Question]) -> list[Answer]:
+    """The answers of the Go program. Raises RuntimeError when it breaks."""
+    lines = "".join(json.dumps(question._asdict()) + "\n" for question in asked)
+    done = subprocess.run(  # noqa: S603 - our own program
+        [str(program)], input=lines, capture_output=True, text=True, timeout=600, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr[-2000:]}")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    return [Answer(found.get("value"), found.get("error", "")) for found in answers]
+
+
+def build(directory: Path) -> Path:
+    """The Go program, built into a directory."""
+    program = directory / "expr"
+    subprocess.run(  # noqa: S603 - our own program
+        ["go", "build", "-trimpath", "-o", str(program), "."],  # noqa: S607 - Go is where PATH says
+        cwd=PROGRAM,
+        check=True,
+        timeout=600,
+    )
+    return program
+
+
+def _special(value: Any, kind: str) -> Any:
+    if isinstance(value, list):
+        return [_special(item, kind) for item in value]
+    floats = kind in ("float", "floats", "optional-float")
+    return _SPECIAL[value] if floats and isinstance(value, str) else value
+
+
+def canonical(value: Any) -> Any:
+    """A value as the Go program shows it: its type, and its text, items or pairs."""
+    match value:
+        case None:
+            return ["nil", ""]
+        case Function():
+            return ["func", ""]
+        case datetime():
+            return [go_type(value), rfc3339(value)]
+        case Duration() | tzinfo():
+            return [go_type(value), shown(value, Budget())]
+        case float():
+            return [go_type(value), float_text(value)]
+        case bytes():
+            return [go_type(value), "".join(map(chr, value))]
+        case list():
+            return [go_type(value), [canonical(item) for item in value]]
+        case dict() | Table():
+            pairs = value.pairs() if isinstance(value, Table) else list(value.items())
+            found = [[canonical(key), canonical(item)] for key, item in pairs]
+            return [go_type(value), sorted(found, key=json.dumps)]
+    text = as_bytes(shown(value, Budget())).decode("utf-8", "replace")
+    return [go_type(value), text]
+
+
+def _ordered(value: Any) -> Any:
+    """The order of a map's pairs means nothing."""
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[1], list):
+        items = [_ordered(item) for item in value[1]]
+        if str(value[0]).startswith("map["):
+            pairs = [[_ordered(key), _ordered(item)] for key, item in value[1]]
+            return [value[0], sorted(pairs, key=json.dumps)]
+        return [value[0], items]
+    return value
+
+
+def disagreements(asked: Sequence[Question], answers: Sequence[Answer]) -> list[Disagreement]:
+    """Where one side gives a value and the other an error, or another value."""
+    found = []
+    for question, answer in zip(asked, answers, strict=True):
+        mine = ours(question)
+        same = bool(mine.error) == bool(answer.error) and _ordered(mine.value) == _ordered(
+            answer.value
+        )
+        if not same:
+            found.append(Disagreement(question, mine, answer))
+    return found
+
+
+def listed(found: Disagreement, differences: Sequence[dict[str, Any]]) -> str:
+    """The id of the listed difference that explains a disagreement, or ""."""
+    sides = {
+        "expression": found.question.expression,
+        "ours": _said(found.ours),
+        "theirs": _said(found.theirs),
+    }
+    for difference in differences:
+        if all(re.search(pattern, sides[side]) for side, pattern in difference["where"].items()):
+            return str(difference["id"])
+    return ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parse(argv)
+    program = options.program or build(options.directory)
+    differences = json.loads(LISTED.read_text())["differences"]
+    corpus = _corpus(options.vectors)
+    counts: Counter[str] = Counter()
+    shown_ones = 0
+    for start in range(0, options.count, BATCH):
+        size = min(BATCH, options.count - start)
+        asked = questions(size, options.seed * 1_000_003 + start, corpus)
+        answers = theirs(program, asked)
+        counts["errors"] += sum(bool(answer.error) for answer in answers)
+        for found in disagreements(asked, answers):
+            reason = listed(found, differences)
+            counts[f"listed: {reason}" if reason else "unlisted"] += 1
+            if not reason and shown_ones < options.show:
+                shown_ones += 1
+                print(found)
+    print(f"{options.count} expressions, seed {options.seed}, {counts['errors']} are errors of theirs")
+    for name, number in sorted(counts.items()):
+        if name != "errors":
+            print(f"  {name}: {number}")
+    return 1 if counts["unlisted"] else 0
+
+
+def _corpus(places: Sequence[Path]) -> list[str]:
+    """The expressions of conformance vectors, to mutate."""
+    found = []
+    for place in places:
+        for case in json.loads((place / "expressions.json").read_text())["cases"]:
+            given = case["given"]
+            names = ("successCondition", "failureCondition", "expression")
+            found += [given[name] for name in names if given.get(name)]
+    return [text for text in found if "now()" not in text]
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz.expressions", description="Compare with the real expr-lang."
+    )
+    parser.add_argument("--count", type=int, default=2_000, help="expressions (default 2000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed (default 1)")
+    parser.add_argument("--show", type=int, default=20, help="disagreements to print (default 20)")
+    parser.add_argument("--program", type=Path, help="the Go program, if it is built already")
+    parser.add_argument(
+        "--directory", type=Path, default=Path("/tmp"), help="where to build it"  # noqa: S108
+    )
+    parser.add_argument(
+        "--vectors", type=Path, action="append", default=[], help="vectors to mutate"
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
