@@ -68,23 +68,25 @@ def test_a_measurement_has_the_phase_that_its_conditions_give(
         pytest.param('len(repeat("a", 1000000000)) > 1', "memory budget", id="too long a text"),
         pytest.param("all(1..999, all(1..999, true))", "more than", id="too many steps"),
         pytest.param(
-            'let t = repeat("a", 900000); all(1..99999, t contains "b" or true)',
+            'let t = repeat("a", 900000); all(1..99999, t contains "b" or # > 0)',
             "more than",
             id="a long text read many times",
         ),
         pytest.param("result > 'a'", "mismatched types", id="types that do not compare"),
         pytest.param("true || result % 2 == 1", "mismatched types", id="a type in a dead branch"),
         pytest.param("result == 'a'", "mismatched types", id="equality of a number and a text"),
-        pytest.param("'a' in [1, 2]", "mismatched types", id="a text among numbers"),
+        pytest.param(
+            "'a' in [1, 2]", "cannot use string as type int in array", id="a text among numbers"
+        ),
         pytest.param("false && 'a' matches '('", "regexp", id="a pattern in a dead branch"),
         pytest.param("all([1], # + 1)", "should return boolean", id="a predicate of numbers"),
-        pytest.param("result.rate > 1", "no such field", id="a field of a number"),
-        pytest.param("'a' matches nil", "must be a string", id="no pattern"),
+        pytest.param("result.rate > 1", "type float64 has no field rate", id="a field of a number"),
+        pytest.param("'a' matches nil", "mismatched types string and unknown", id="no pattern"),
         pytest.param("result ? true : false", "non-bool", id="a number as a condition"),
         pytest.param("now() == nil", "not available", id="no clock in a condition"),
         pytest.param("'a' matches '('", "error parsing regexp", id="bad pattern"),
-        pytest.param("abs(1, 2) == 1", "invalid arguments for abs", id="too many arguments"),
-        pytest.param("asInt() == 1", "wrong number of arguments", id="too few arguments"),
+        pytest.param("abs(1, 2) == 1", "expected 1, got 2", id="too many arguments"),
+        pytest.param("asInt() == 1", "not enough arguments to call asInt", id="too few arguments"),
     ],
 )
 def test_a_condition_that_cannot_be_judged_is_an_error_with_its_cause(
@@ -169,7 +171,7 @@ def test_a_time_expression_gives_the_time(text: str, expected: str) -> None:
         ("result", "unknown name result"),
         ("1 + 1", "expected time.Time, but got int"),
         ('date("tomorrow")', "invalid date tomorrow"),
-        ("", "unexpected token end of expression"),
+        ("", "unexpected token EOF"),
     ],
 )
 def test_a_time_expression_that_gives_none_is_refused(text: str, detail: str) -> None:

@@ -132,7 +132,10 @@ def test_what_argo_lets_pass_without_data_is_an_error(
             [], "", "len(result) > 0 && result[0] > 1", "Successful", id="only what is there"
         ),
         pytest.param(None, "default(result, 0) < 1", "", "Successful", id="a default"),
-        pytest.param(None, "isNil(result) or result < 1", "", "Successful", id="nil allowed"),
+        pytest.param(None, "isNil(result)", "", "Successful", id="nil allowed"),
+        pytest.param(
+            [None], "isNil(result) or result[0] == nil", "", "Successful", id="null in it"
+        ),
         pytest.param(None, "(result ?? 0) < 1", "", "Successful", id="a value instead of nil"),
         pytest.param({}, "result.error == nil", "", "Successful", id="no error is good news"),
         pytest.param({"errors": []}, "len(result.errors) < 1", "", "Successful", id="no errors"),

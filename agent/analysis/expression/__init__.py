@@ -21,7 +21,15 @@ from agent.analysis.expression.signatures import Signature
 from agent.analysis.expression.silence import asked
 from agent.errors import Refused
 
-__all__ = ["Evaluated", "ExpressionError", "asks", "evaluate", "evaluate_condition", "evaluate_time", "typed"]
+__all__ = [
+    "Evaluated",
+    "ExpressionError",
+    "asks",
+    "evaluate",
+    "evaluate_condition",
+    "evaluate_time",
+    "typed",
+]
 
 _BUILTINS: Final[Mapping[str, Builtin]] = {
     **sequences.BUILTINS,
@@ -135,8 +143,7 @@ def _prepared(text: str, names: tuple[str, ...], result: Nature) -> Node:
     tree = parse(text, _FUNCTIONS)
     natures = {"result": result} if "result" in names else {}
     functions = {name: _ARGOS[name] for name in names if name in _ARGOS}
-    Checker(natures, functions, _FUNCTIONS).check(tree)
-    return rewritten(tree)
+    return rewritten(Checker(natures, functions, _FUNCTIONS).checked(tree))
 
 
 def _evaluate(

@@ -4,6 +4,7 @@ What is not known before (members of decoded JSON, say) is left to the interpret
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final, NamedTuple
 
 from agent.analysis.expression import nodes as n
@@ -22,7 +23,7 @@ from agent.analysis.expression.natures import (
     list_of,
     nature_of,
 )
-from agent.analysis.expression.nodes import ExpressionError, Node
+from agent.analysis.expression.nodes import ExpressionError, Node, marked
 from agent.analysis.expression.signatures import Signature, builtin, fit, method
 from agent.api.regex import BadPattern, compile_pattern
 
@@ -85,10 +86,17 @@ class Checker:
         self._environment = {**environment, **dict.fromkeys(functions, Nature("func"))}
         self._functions = functions
         self._builtins = builtins
+        self._known_sides: dict[int, str] = {}
 
-    def check(self, node: Node) -> Nature:
-        """The nature of the whole expression. Raises ExpressionError for what can never work."""
-        return self._nature(node, Scope({}))
+    def checked(self, tree: Node) -> Node:
+        """The tree, with `of` set where it matters. Raises ExpressionError for what can never work."""
+        self._nature(tree, Scope({}))
+
+        def mark(new: Node, old: Node) -> Node:
+            sides = self._known_sides.get(id(old))
+            return replace(new, of=sides) if sides and isinstance(new, n.Binary) else new
+
+        return marked(tree, mark)
 
     def _nature(self, node: Node, scope: Scope) -> Nature:
         found: Nature = self._RULES[type(node)](self, node, scope)
@@ -128,12 +136,16 @@ class Checker:
                 return BOOL
         elif operand.unknown or operand.number:
             return UNKNOWN if operand.unknown else operand
-        raise ExpressionError(f"invalid operation: {node.operator} (mismatched type {operand})")
+        raise ExpressionError(
+            f"invalid operation: {node.written or node.operator} (mismatched type {operand})"
+        )
 
     def _binary(self, node: n.Binary, scope: Scope) -> Nature:
         left, right = self._nature(node.left, scope), self._nature(node.right, scope)
         if node.operator == "??":
             return _either(left, right)
+        if left == right or (node.operator == "in" and left == INT):
+            self._known_sides[id(node)] = left.go
         if node.operator == "in":
             found = _contained(left, right)
         elif node.operator in ("==", "!="):
@@ -144,7 +156,8 @@ class Checker:
             found = _operation(node.operator, left, right)
         if found is None:
             raise ExpressionError(
-                f"invalid operation: {node.operator} (mismatched types {left} and {right})"
+                f"invalid operation: {node.written or node.operator}"
+                f" (mismatched types {left} and {right})"
             )
         return found
 
@@ -172,7 +185,8 @@ class Checker:
                 )
             return base.items()
         if isinstance(field, str):
-            raise ExpressionError(f"type {base} has no field {field}")
+            what = "method" if node.called else "field"
+            raise ExpressionError(f"type {base} has no {what} {field}")
         raise ExpressionError(f"type {base}[{key}] is undefined")
 
     def _slice(self, node: n.Slice, scope: Scope) -> Nature:

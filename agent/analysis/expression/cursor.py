@@ -1,7 +1,8 @@
 """A place in the tokens of an expression."""
 
+from agent.analysis.expression.kinds import as_text
 from agent.analysis.expression.lexer import Token
-from agent.analysis.expression.nodes import ExpressionError
+from agent.analysis.expression.nodes import ExpressionError, quoted
 
 
 class Cursor:
@@ -38,4 +39,15 @@ class Cursor:
         return self.tokens[self.position - 1].text
 
     def unexpected(self) -> ExpressionError:
-        return ExpressionError(f"unexpected token {self.now.text} (at {self.now.at + 1})")
+        """In the words of expr-lang: the kind of the token, and its value in quotes."""
+        token = self.now
+        if token.kind == "end":
+            return ExpressionError("unexpected token EOF")
+        kind = "Identifier" if token.kind == "name" else token.kind.capitalize()
+        if isinstance(token.value, bytes):
+            kind = "Bytes"
+        if token.kind == "operator" and token.text in "()[]{}":
+            kind = "Bracket"
+        shown = token.value if token.kind == "string" else token.text
+        text = as_text(shown) if isinstance(shown, bytes) else shown
+        return ExpressionError(f"unexpected token {kind}({quoted(text)})")

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from agent.analysis.expression.nodes import ExpressionError
 from agent.analysis.expression.values import Budget
 from agent.api.durations import format_go_duration
 
+_NO_UTF8: Final = re.compile("[\ud800-\udfff]")
 MONTHS: Final = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
@@ -180,9 +182,12 @@ def _bracketed(brackets: str, items: list[str], indent: str) -> str:
 
 
 def _json_string(text: str) -> str:
-    clean = as_bytes(text).decode("utf-8", "replace")
-    encoded = msgspec.json.encode(clean).decode()
-    return "".join(_ESCAPED.get(char, char) for char in encoded)
+    """The text in quotes; what is no UTF-8 is written as an escaped replacement character."""
+    pieces = []
+    for piece in _NO_UTF8.split(text):
+        encoded = msgspec.json.encode(piece).decode()[1:-1]
+        pieces.append("".join(_ESCAPED.get(char, char) for char in encoded))
+    return '"' + "\\ufffd".join(pieces) + '"'
 
 
 def _json_float(value: float) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from agent.analysis.expression import nodes as n
+from agent.analysis.expression.formats import shown
 from agent.analysis.expression.kinds import (
     Function,
     Slice,
@@ -17,8 +18,8 @@ from agent.analysis.expression.kinds import (
 from agent.analysis.expression.nodes import ExpressionError, Node
 from agent.analysis.expression.values import (
     Budget,
-    any_key,
     binary,
+    converted,
     negated,
     string_key,
     to_int,
@@ -79,6 +80,8 @@ class Interpreter:
         return self._environment.get(node.name)
 
     def _pointer(self, node: n.Pointer, scope: Scope) -> Any:
+        if node.name not in scope.pointers:
+            raise ExpressionError("reflect: slice index out of range")
         return scope.pointers[node.name]
 
     def _unary(self, node: n.Unary, scope: Scope) -> Any:
@@ -94,13 +97,17 @@ class Interpreter:
         if node.operator in ("&&", "||"):
             decided = self._bool(left) == (node.operator == "||")
             return left if decided else self._value(node.right, scope)
-        return binary(node.operator, left, self._value(node.right, scope), self.budget)
+        right = self._value(node.right, scope)
+        if node.operator in ("==", "!=") and node.of in ("int", "string"):
+            # Both are known to be of this type, so nothing else is expected any more.
+            for side in (left, right):
+                if go_type(side) != node.of:
+                    raise converted(side, node.of)
+        return binary(node.operator, left, right, self.budget)
 
     def _bool(self, value: Any) -> bool:
         if not isinstance(value, bool):
-            raise ExpressionError(
-                f"interface conversion: interface {{}} is {go_type(value)}, not bool"
-            )
+            raise converted(value, "bool")
         return value
 
     def _member(self, node: n.Member, scope: Scope) -> Any:
@@ -115,10 +122,13 @@ class Interpreter:
     def _slice(self, node: n.Slice, scope: Scope) -> Any:
         base = self._value(node.base, scope)
         data = as_bytes(base) if isinstance(base, str) else base
+        if node.stop is None and not isinstance(data, bytes | list | dict | Table):
+            raise ExpressionError(f"invalid argument for len (type {go_type(base)})")
+        last = len(data) if node.stop is None else self._value(node.stop, scope)
+        first = 0 if node.start is None else self._value(node.start, scope)
         if not isinstance(data, bytes | list):
-            raise ExpressionError(f"cannot slice {go_type(base)}")
-        stop = len(data) if node.stop is None else to_int(self._value(node.stop, scope))
-        start = 0 if node.start is None else to_int(self._value(node.start, scope))
+            raise ExpressionError(f"cannot slice {shown(first, self.budget)}")
+        start, stop = to_int(first), to_int(last)
         stop = min(max(stop + len(data) if stop < 0 else stop, 0), len(data))
         start = min(max(start + len(data) if start < 0 else start, 0), stop)
         part = self.budget.sized(data[start:stop])
@@ -148,12 +158,15 @@ class Interpreter:
         return function.call(self, *arguments)
 
     def _builtin(self, node: n.Builtin, scope: Scope) -> Any:
-        arguments = [
-            self._function(argument.body, scope)
-            if isinstance(argument, n.Predicate)
-            else self._value(argument, scope)
-            for argument in node.arguments
-        ]
+        arguments: list[Any] = []
+        for index, argument in enumerate(node.arguments):
+            if isinstance(argument, n.Predicate):
+                arguments.append(self._function(argument.body, scope))
+                continue
+            # What comes after a predicate looks at the first item already.
+            inside = index == 2 and isinstance(node.arguments[1], n.Predicate)
+            looking = Scope(scope.variables, _first_item(arguments[0])) if inside else scope
+            arguments.append(self._value(argument, looking))
         self.budget.charge_reading(*arguments)
         more: dict[str, Any] = {}
         if node.mapped is not None:
@@ -187,9 +200,7 @@ class Interpreter:
         found = {}
         for key, value in reversed(pairs):
             if not isinstance(key, str):
-                raise ExpressionError(
-                    f"interface conversion: interface {{}} is {go_type(key)}, not string"
-                )
+                raise converted(key, "string")
             found[key] = value
         return found
 
@@ -219,12 +230,17 @@ class Interpreter:
     }
 
 
+def _first_item(items: Any) -> Mapping[str, Any]:
+    known = {"index": 0, "acc": None}
+    return {**known, "": items[0]} if isinstance(items, list) and items else known
+
+
 def fetch(base: Any, key: Any) -> Any:
     """`base[key]`; a missing key of a map is nil. Texts are indexed by bytes."""
     if isinstance(base, dict):
         return base.get("" if key is None else string_key(key))
     if isinstance(base, Table):
-        return base.get(any_key(key))
+        return base.get(key)
     if isinstance(base, list | str | bytes):
         items = as_bytes(base) if isinstance(base, str) else base
         index = to_int(key)

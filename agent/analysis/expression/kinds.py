@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any, Final, NamedTuple
 
+from agent.analysis.expression.nodes import ExpressionError
+
 ANY: Final = "interface {}"
 
 
@@ -74,20 +76,29 @@ class Table:
         return len(self.entries)
 
     def put(self, key: Any, value: Any) -> None:
-        self.entries[(go_type(key), key)] = (key, value)
+        self.entries[_identity(key)] = (key, value)
 
     def get(self, key: Any) -> Any:
         """The value, or what stands for none."""
-        found = self.entries.get((go_type(key), key))
+        found = self.entries.get(_identity(key))
         if found is not None:
             return found[1]
         return Nothing(ANY) if self.element.startswith("[]") else None
 
     def has(self, key: Any) -> bool:
-        return (go_type(key), key) in self.entries
+        return _identity(key) in self.entries
 
     def pairs(self) -> list[tuple[Any, Any]]:
         return list(self.entries.values())
+
+
+def _identity(key: Any) -> tuple[str, Any]:
+    """What makes a key the same key. Raises ExpressionError for what cannot be one."""
+    if isinstance(key, Pair):
+        return go_type(key), tuple(_identity(item) for item in key)
+    if is_list(key) or is_map(key) or isinstance(key, Function):
+        raise ExpressionError(f"hash of unhashable type: {go_type(key)}")
+    return go_type(key), key
 
 
 class Function(NamedTuple):

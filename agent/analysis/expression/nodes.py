@@ -9,6 +9,23 @@ class ExpressionError(Exception):
     """An expression that cannot be parsed, or that fails on this value; the text is for the user."""
 
 
+def quoted(text: str) -> str:
+    """The text in double quotes, as Go writes it in errors."""
+    parts = []
+    for char in text:
+        if char in '"\\':
+            parts.append(f"\\{char}")
+        elif char.isprintable() and not "\udc80" <= char <= "\udcff":
+            parts.append(char)
+        else:
+            known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+            parts.append(
+                known.get(char)
+                or "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
+            )
+    return f'"{"".join(parts)}"'
+
+
 @dataclass(frozen=True, slots=True)
 class Literal:
     value: Any
@@ -28,15 +45,22 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
+    """`written` is the operator as the user wrote it."""
+
     operator: str
     operand: "Node"
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
+    """`written` is the operator as the user wrote it; `of` the type of both sides, where it is known."""
+
     operator: str
     left: "Node"
     right: "Node"
+    written: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +70,7 @@ class Member:
     base: "Node"
     key: "Node"
     optional: bool = False
+    called: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +185,24 @@ def _below(part: Any) -> Iterator[Node]:
 
 def rebuilt(node: Node, rule: Callable[[Node], Node]) -> Node:
     """The tree with every node replaced by what the rule makes of it, from the leaves up."""
+    return marked(node, lambda new, _old: rule(new))
+
+
+def marked(node: Node, rule: Callable[[Node, Node], Node]) -> Node:
+    """As `rebuilt`; the rule also gets the node as it was, to know it by."""
     changed = {}
     for field in fields(node):
         part = getattr(node, field.name)
-        new = _rebuilt_part(part, rule)
+        new = _marked_part(part, rule)
         if new is not part:
             changed[field.name] = new
-    return rule(replace(node, **changed) if changed else node)
+    return rule(replace(node, **changed) if changed else node, node)
 
 
-def _rebuilt_part(part: Any, rule: Callable[[Node], Node]) -> Any:
+def _marked_part(part: Any, rule: Callable[[Node, Node], Node]) -> Any:
     if isinstance(part, Node):
-        return rebuilt(part, rule)
+        return marked(part, rule)
     if isinstance(part, tuple):
-        new = tuple(_rebuilt_part(item, rule) for item in part)
+        new = tuple(_marked_part(item, rule) for item in part)
         return new if any(a is not b for a, b in zip(new, part, strict=True)) else part
     return part

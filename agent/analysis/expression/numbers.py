@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from agent.analysis.expression.interpreter import Builtin, Interpreter
@@ -10,16 +11,16 @@ from agent.analysis.expression.kinds import (
     Duration,
     Int64,
     Month,
+    Typed,
     Uint8,
     Weekday,
-    as_bytes,
     go_type,
     is_integer,
     is_number,
     wrapped,
 )
-from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import binary, negated, truncated
+from agent.analysis.expression.nodes import ExpressionError, quoted
+from agent.analysis.expression.values import binary, converted, negated, truncated
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _UNDERSCORE: Final = re.compile(r"(?<=[0-9a-fA-FxX])_(?=[0-9a-fA-F])")
@@ -58,20 +59,6 @@ def parse_float(text: str) -> float:
     return value
 
 
-def quoted(text: str) -> str:
-    """The text in double quotes, as Go writes it in errors."""
-    parts = []
-    for char in text:
-        if char in '"\\':
-            parts.append(f"\\{char}")
-        elif char.isprintable() and not "\udc80" <= char <= "\udcff":
-            parts.append(char)
-        else:
-            known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-            parts.append(known.get(char) or "".join(f"\\x{byte:02x}" for byte in as_bytes(char)))
-    return f'"{"".join(parts)}"'
-
-
 def as_int(_: Interpreter, value: Any) -> Int64:
     """Argo's `asInt`."""
     if isinstance(value, str):
@@ -100,19 +87,17 @@ def _scalar(value: Any) -> bool:
 
 def is_nan(_: Interpreter, value: Any) -> bool:
     """Argo's `isNaN`; floats only."""
-    return math.isnan(_float("isNaN", value))
+    return math.isnan(_float(value))
 
 
 def is_inf(_: Interpreter, value: Any) -> bool:
     """Argo's `isInf`, of both signs; floats only."""
-    return math.isinf(_float("isInf", value))
+    return math.isinf(_float(value))
 
 
-def _float(name: str, value: Any) -> float:
+def _float(value: Any) -> float:
     if not isinstance(value, float):
-        raise ExpressionError(
-            f"interface conversion: interface {{}} is {go_type(value)}, not float64 ({name})"
-        )
+        raise converted(value, "float64")
     return value
 
 
@@ -184,12 +169,32 @@ def _extreme(name: str, operator: str) -> Builtin:
         if len(values) == 1 and not isinstance(values[0], list | bytes):
             return values[0]
         best: Any = None
-        for value in _flat(name, run, values):
+        found = (
+            (value,) if isinstance(value, Duration | Typed) else _flat(name, run, (value,))
+            for value in values
+        )
+        for value in chain.from_iterable(found):
             if best is None or binary(operator, best, value, run.budget):
                 best = value
         return best
 
     return find
+
+
+def _measured(name: str, value: Any) -> float:
+    """A number as a float; a duration counts its nanoseconds."""
+    if isinstance(value, Duration):
+        return float(value.nanoseconds)
+    return float(value if isinstance(value, Typed) else _number(name, value))
+
+
+def _all_measured(name: str, run: Interpreter, values: Any) -> Iterator[float]:
+    for value in values:
+        run.budget.charge()
+        if isinstance(value, list | bytes):
+            yield from _all_measured(name, run, value)
+        else:
+            yield _measured(name, value)
 
 
 def _total(name: str, run: Interpreter, values: Any) -> tuple[int, float]:
@@ -201,7 +206,7 @@ def _total(name: str, run: Interpreter, values: Any) -> tuple[int, float]:
             inner, part = _total(name, run, value)
             count, total = count + inner, total + part
         else:
-            count, total = count + 1, total + float(_number(name, value))
+            count, total = count + 1, total + _measured(name, value)
     return count, total
 
 
@@ -212,7 +217,7 @@ def _mean(run: Interpreter, *values: Any) -> float:
 
 def _median(run: Interpreter, *values: Any) -> float:
     found = sorted(
-        (float(value) for value in _flat("median", run, values)),
+        _all_measured("median", run, values),
         key=lambda value: (not math.isnan(value), value),
     )
     if not found:

@@ -108,7 +108,7 @@ class _Parser(Cursor):
                 )
             left = self._joined(left, token.text, power)
             if negate:
-                left = Unary("!", left)
+                left = Unary("!", left, "not")
             previous = token.text
         return left
 
@@ -119,7 +119,7 @@ class _Parser(Cursor):
         if operator in ORDERING:
             return self._comparison(left, operator, power)
         right = self._expression(power if operator in RIGHT else power + 1)
-        return Binary(SAME.get(operator, operator), left, right)
+        return Binary(SAME.get(operator, operator), left, right, operator)
 
     def _comparison(self, left: Node, operator: str, power: int) -> Node:
         """`a < b <= c` means `a < b && b <= c`."""
@@ -170,7 +170,8 @@ class _Parser(Cursor):
             if token.text in UNARY:
                 self.position += 1
                 operand = self._expression(UNARY[token.text])
-                return self._postfix(Unary(SAME.get(token.text, token.text), operand))
+                unary = Unary(SAME.get(token.text, token.text), operand, token.text)
+                return self._postfix(unary)
             if self.take("("):
                 node = self._sequence()
                 self.expect(")")
@@ -302,10 +303,10 @@ class _Parser(Cursor):
         if token.kind != "name" and not (token.kind == "operator" and token.text.isalpha()):
             raise ExpressionError("expected name")
         self.position += 1
-        member = Member(base, Literal(token.text), optional)
         if self.take("("):
+            member = Member(base, Literal(token.text), optional, called=True)
             return Call(member, self._items(")"))
-        return member
+        return Member(base, Literal(token.text), optional)
 
     def _bracket(self, base: Node, optional: bool) -> Node:
         start = None if self.at(":") else self._expression(0)

@@ -22,7 +22,7 @@ def rewritten(tree: Node) -> Node:
     tree = rebuilt(rebuilt(tree, _float_arguments), _in_texts)
     while (folded := rebuilt(tree, _folded)) is not tree:
         tree = folded
-    for rule in _RULES:
+    for rule in (_in_range, *_RULES):
         tree = rebuilt(tree, rule)
     return tree
 
@@ -53,6 +53,16 @@ def _in_texts(node: Node) -> Node:
             isinstance(item, n.Literal) and isinstance(item.value, str) for item in items
         ):
             return n.Binary("in", left, n.Literal(dict.fromkeys(_values(items))))
+    return node
+
+
+def _in_range(node: Node) -> Node:
+    """Whether a whole number lies in a constant range needs no list."""
+    match node:
+        case n.Binary("in", left, n.Binary("..", n.Literal(int(start)), n.Literal(int(stop)))):
+            if node.of == "int":
+                above = n.Binary(">=", left, n.Literal(start))
+                return n.Binary("&&", above, n.Binary("<=", left, n.Literal(stop)))
     return node
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from agent.analysis.expression.interpreter import Builtin, Interpreter, fetch
 from agent.analysis.expression.kinds import (
     ANY,
+    Nothing,
     Pair,
     Slice,
     Table,
@@ -18,7 +19,7 @@ from agent.analysis.expression.kinds import (
     is_map,
 )
 from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import any_key, binary, equal
+from agent.analysis.expression.values import binary, converted, equal
 
 _UNSET: Final = object()
 _FEW: Final = 12
@@ -34,12 +35,13 @@ def _listed(value: Any) -> list[Any]:
         return [Uint8(byte) for byte in as_bytes(value)]
     if is_map(value) and not value:
         return []
-    raise ExpressionError(f"reflect: call of reflect.Value.Len on {go_type(value)} Value")
+    kind = "zero" if value is None else go_type(value)
+    raise ExpressionError(f"reflect: call of reflect.Value.Len on {kind} Value")
 
 
 def _true(found: Any) -> bool:
     if not isinstance(found, bool):
-        raise ExpressionError(f"interface conversion: interface {{}} is {go_type(found)}, not bool")
+        raise converted(found, "bool")
     return found
 
 
@@ -134,7 +136,7 @@ def _reduce(_: Interpreter, items: Any, make: Builtin, initial: Any = _UNSET) ->
 def _group_by(_: Interpreter, items: Any, make: Builtin) -> Table:
     groups = Table("[]interface {}")
     for index, item in enumerate(_listed(items)):
-        key = any_key(make(item, index))
+        key = make(item, index)
         if not groups.has(key):
             groups.put(key, [])
         groups.get(key).append(item)
@@ -171,7 +173,9 @@ def _sort(run: Interpreter, items: Any, order: Any = "asc") -> list[Any]:
     known = type(items) is list or (
         isinstance(items, Slice) and items.element in ("int", "float64", "string")
     )
-    found = list(items) if known else []
+    if not known:
+        return Nothing(ANY)
+    found = list(items)
     run.budget.made(len(found))
     ordered = _ordered(run, [(item, item) for item in found], descending=order == "desc")
     return [item for _, item in ordered]
@@ -208,7 +212,7 @@ def _get(_: Interpreter, base: Any, key: Any) -> Any:
     if base is None:
         return None
     if isinstance(base, Table):
-        return base.get(key) if base.has(any_key(key)) else None
+        return base.get(key) if base.has(key) else None
     if isinstance(base, dict):
         return fetch(base, key)
     if not is_list(base) and not isinstance(base, str):
@@ -263,7 +267,7 @@ def _from_pairs(_: Interpreter, pairs: Any) -> Table:
         if len(pair) != 2:
             raise ExpressionError(f"invalid pair length {len(pair)}")
         key, value = _listed(pair)
-        found.put(any_key(key), value)
+        found.put(key, value)
     return found
 
 
@@ -287,7 +291,7 @@ def _concat(run: Interpreter, *lists: Any) -> list[Any]:
         found += _items("concat", items)
         run.budget.sized(found)
     run.budget.made(len(found))
-    return found
+    return found or Nothing(ANY)
 
 
 def _flatten(run: Interpreter, items: Any) -> list[Any]:

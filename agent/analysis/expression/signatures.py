@@ -226,6 +226,7 @@ METHODS: Final[Mapping[str, Mapping[str, Signature]]] = {
         "In": Signature((Nature(_ZONE),), TIME),
         "IsZero": Signature((), BOOL),
         "String": Signature((), STRING),
+        "Round": Signature((DURATION,), TIME),
         "Sub": Signature((TIME,), DURATION),
         "Truncate": Signature((DURATION,), TIME),
         "UTC": Signature((), TIME),

@@ -14,6 +14,7 @@ from agent.analysis.expression.kinds import (
     Duration,
     Function,
     Month,
+    Nothing,
     Slice,
     Uint8,
     Weekday,
@@ -25,7 +26,7 @@ from agent.analysis.expression.kinds import (
     is_map,
 )
 from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import MAX_SIZE, to_int
+from agent.analysis.expression.values import MAX_SIZE, converted, to_int
 
 _SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 _MAX_REPEAT: Final = 1_000_000
@@ -34,9 +35,7 @@ _PATHS: Final = ((datetime, "time.Time"), (Duration, "time.Duration"), (Month, "
 
 def _str(value: Any) -> str:
     if not isinstance(value, str):
-        raise ExpressionError(
-            f"interface conversion: interface {{}} is {go_type(value)}, not string"
-        )
+        raise converted(value, "string")
     return value
 
 
@@ -58,17 +57,23 @@ def _type(_: Interpreter, value: Any) -> str:
 
 
 def _trim(_: Interpreter, text: Any, characters: Any = _SPACE) -> str:
-    return _str(text).strip(_str(characters)) if characters else _str(text)
+    source, unwanted = _str(text), _str(characters)
+    return source.strip(unwanted) if unwanted else source
 
 
 def _split(_: Interpreter, text: Any, by: Any, count: Any = -1) -> Slice:
-    return Slice("string", _pieces(text, by, count))
+    return _strings(_pieces(text, by, count), count)
+
+
+def _strings(pieces: list[str], count: Any) -> Slice:
+    """No pieces at all were wanted: that is nil."""
+    return Slice("string", pieces) if to_int(count) else Nothing("string")
 
 
 def _split_after(_: Interpreter, text: Any, by: Any, count: Any = -1) -> Slice:
     pieces = _pieces(text, by, count)
     ended = [f"{piece}{by}" if by else piece for piece in pieces[:-1]]
-    return Slice("string", [*ended, *pieces[-1:]])
+    return _strings([*ended, *pieces[-1:]], count)
 
 
 def _pieces(text: Any, by: Any, count: Any) -> list[str]:
@@ -104,7 +109,7 @@ def _repeat(run: Interpreter, text: Any, count: Any) -> str:
 
 
 def _join(_: Interpreter, items: Any, glue: Any = "") -> str:
-    if type(items) is not list and not (isinstance(items, Slice) and items.element == "string"):
+    if go_type(items) not in ("[]interface {}", "[]string"):
         raise ExpressionError(f"invalid argument for join (type {go_type(items)})")
     return _str(glue).join(_str(item) for item in items)
 

@@ -20,7 +20,7 @@ from agent.analysis.expression.kinds import (
 from agent.analysis.expression.natures import Nature
 from agent.analysis.expression.nodes import ExpressionError
 from agent.analysis.expression.signatures import METHODS
-from agent.analysis.expression.values import Budget, duration, span, to_int
+from agent.analysis.expression.values import Budget, between, converted, shifted, to_int
 from agent.api.durations import parse_go_duration
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,9 +62,7 @@ _PARTS: Final = re.compile(
 
 def _zone(name: Any) -> tzinfo:
     if not isinstance(name, str):
-        raise ExpressionError(
-            f"interface conversion: interface {{}} is {go_type(name)}, not string"
-        )
+        raise converted(name, "string")
     if name in ("", "UTC"):
         return UTC
     try:
@@ -150,9 +148,7 @@ def _date(_: Interpreter, *arguments: Any) -> datetime:
         raise ExpressionError("invalid number of arguments (expected at least 1, got 0)")
     for value in arguments:
         if not isinstance(value, str):
-            raise ExpressionError(
-                f"interface conversion: interface {{}} is {go_type(value)}, not string"
-            )
+            raise converted(value, "string")
     if len(arguments) > 1:
         where = _zone(arguments[2]) if len(arguments) > 2 else place
         return _parsed(arguments[1], arguments[0], where)
@@ -166,9 +162,7 @@ def _date(_: Interpreter, *arguments: Any) -> datetime:
 
 def _duration(_: Interpreter, text: Any) -> Duration:
     if not isinstance(text, str):
-        raise ExpressionError(
-            f"interface conversion: interface {{}} is {go_type(text)}, not string"
-        )
+        raise converted(text, "string")
     try:
         return Duration(parse_go_duration(text))
     except ValueError as error:
@@ -183,7 +177,16 @@ def _since_epoch(value: datetime, unit: int) -> Int64:
 def _truncated(value: datetime, step: Duration) -> datetime:
     if step.nanoseconds <= 0:
         return value
-    return value - span(Duration((value - _ZERO) // _MICROSECOND * 1000 % step.nanoseconds))
+    return shifted(value, Duration(-((value - _ZERO) // _MICROSECOND * 1000 % step.nanoseconds)))
+
+
+def _rounded_time(value: datetime, step: Duration) -> datetime:
+    """To the nearest multiple, halves later."""
+    if step.nanoseconds <= 0:
+        return value
+    rest = (value - _ZERO) // _MICROSECOND * 1000 % step.nanoseconds
+    up = rest * 2 >= step.nanoseconds
+    return shifted(value, Duration(step.nanoseconds - rest if up else -rest))
 
 
 def _added(value: datetime, years: Any, months: Any, days: Any) -> datetime:
@@ -191,7 +194,14 @@ def _added(value: datetime, years: Any, months: Any, days: Any) -> datetime:
     first = value.replace(
         year=value.year + to_int(years) + month // 12, month=month % 12 + 1, day=1
     )
-    return first + timedelta(days=value.day - 1 + to_int(days))
+    moved = first + timedelta(days=value.day - 1 + to_int(days))
+    # Through UTC: a wall time that a change of the clocks left out becomes one that there was.
+    return moved.astimezone(UTC).astimezone(value.tzinfo)
+
+
+def _compared(value: datetime, other: datetime) -> int:
+    away = between(value, other).nanoseconds
+    return (away > 0) - (away < 0)
 
 
 def _formatted(value: datetime, layout: str) -> str:
@@ -281,17 +291,18 @@ _METHODS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
         "UnixMilli": lambda value: _since_epoch(value, 10**6),
         "UnixMicro": lambda value: _since_epoch(value, 10**3),
         "UnixNano": lambda value: _since_epoch(value, 1),
-        "Add": lambda value, other: value + span(other),
+        "Add": shifted,
         "AddDate": _added,
-        "After": lambda value, other: value > other,
-        "Before": lambda value, other: value < other,
-        "Compare": lambda value, other: (value > other) - (value < other),
-        "Equal": lambda value, other: value == other,
+        "After": lambda value, other: between(value, other).nanoseconds > 0,
+        "Before": lambda value, other: between(value, other).nanoseconds < 0,
+        "Compare": _compared,
+        "Equal": lambda value, other: between(value, other).nanoseconds == 0,
         "Format": _formatted,
         "In": lambda value, zone: value.astimezone(zone),
         "IsZero": lambda value: value == _ZERO,
         "String": lambda value: shown(value, Budget()),
-        "Sub": lambda value, other: duration(value - other),
+        "Sub": between,
+        "Round": _rounded_time,
         "Truncate": _truncated,
         "UTC": lambda value: value.astimezone(UTC),
     },

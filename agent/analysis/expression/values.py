@@ -1,13 +1,13 @@
 """Operators on values, and the budget of an evaluation."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from agent.analysis.expression.kinds import (
+    ANY,
     Duration,
     Function,
-    Pair,
     Slice,
     Table,
     Uint8,
@@ -15,7 +15,6 @@ from agent.analysis.expression.kinds import (
     go_type,
     is_integer,
     is_list,
-    is_map,
     is_nil,
     is_number,
     wrapped,
@@ -88,6 +87,8 @@ def equal(left: Any, right: Any, budget: Budget) -> bool:
         return len(left) == len(right) and all(
             equal(one, other, budget) for one, other in zip(left, right, strict=True)
         )
+    if isinstance(left, datetime) and isinstance(right, datetime):
+        return between(left, right).nanoseconds == 0
     if is_nil(left) and is_nil(right):
         return True
     return same(left, right, budget)
@@ -95,14 +96,14 @@ def equal(left: Any, right: Any, budget: Budget) -> bool:
 
 def _item_by_item(left: Any, right: Any) -> bool:
     kinds = {_plain_list(left), _plain_list(right)}
-    return "" not in kinds and ("interface {}" in kinds or len(kinds) == 1)
+    return "" not in kinds and (ANY in kinds or len(kinds) == 1)
 
 
 def _plain_list(value: Any) -> str:
     """The item type of a list of any or of scalars; "" for everything else."""
     if type(value) is list:
-        return "interface {}"
-    known = isinstance(value, Slice) and value.element in ("int", "float64", "string")
+        return ANY
+    known = isinstance(value, Slice) and value.element in (ANY, "int", "float64", "string")
     return value.element if known else ""
 
 
@@ -159,7 +160,9 @@ def _ordered(operator: str, left: Any, right: Any) -> bool:
     if is_number(left) and is_number(right):
         if isinstance(left, float) or isinstance(right, float):
             left, right = float(left), float(right)
-    elif type(left) is not type(right) or not isinstance(left, str | datetime | Duration):
+    elif isinstance(left, datetime) and isinstance(right, datetime):
+        left, right = left.astimezone(UTC), right.astimezone(UTC)
+    elif type(left) is not type(right) or not isinstance(left, str | Duration):
         raise mismatch(operator, left, right)
     if operator == "<":
         return bool(left < right)
@@ -177,7 +180,7 @@ def contained(item: Any, container: Any, budget: Budget) -> bool:
     if isinstance(container, dict):
         return ("" if item is None else string_key(item)) in container
     if isinstance(container, Table):
-        return container.has(any_key(item))
+        return container.has(item)
     raise ExpressionError(f'operator "in" not defined on {go_type(container)}')
 
 
@@ -190,13 +193,6 @@ def string_key(key: Any) -> str:
     return key
 
 
-def any_key(key: Any) -> Any:
-    """A key of a map of anything; lists and maps are none."""
-    if (is_list(key) and not isinstance(key, Pair)) or is_map(key) or isinstance(key, Function):
-        raise ExpressionError(f"runtime error: hash of unhashable type {go_type(key)}")
-    return key
-
-
 def _text(operator: str, left: Any, right: Any) -> bool:
     if is_nil(left) or is_nil(right):
         return False
@@ -204,9 +200,7 @@ def _text(operator: str, left: Any, right: Any) -> bool:
         left = as_text(left)
     for value in (left, right):
         if not isinstance(value, str):
-            raise ExpressionError(
-                f"interface conversion: interface {{}} is {go_type(value)}, not string"
-            )
+            raise converted(value, "string")
     if operator == "contains":
         return right in left
     if operator == "startsWith":
@@ -229,6 +223,12 @@ def _range(left: Any, right: Any, budget: Budget) -> Slice:
     budget.made(size)
     budget.charge(size // _PER_STEP)
     return Slice("int", range(start, stop + 1))
+
+
+def converted(value: Any, wanted: str) -> ExpressionError:
+    """A value is not of the type that is needed."""
+    kind = "nil" if value is None else go_type(value)
+    return ExpressionError(f"interface conversion: interface {{}} is {kind}, not {wanted}")
 
 
 def to_int(value: Any) -> int:
@@ -268,13 +268,13 @@ def _temporal(operator: str, left: Any, right: Any) -> datetime | Duration | flo
     """Times and durations; a duration times an integer stays one, times a float becomes one of those."""
     match operator, left, right:
         case "+", datetime(), Duration():
-            return left + span(right)
+            return shifted(left, right)
         case "+", Duration(), datetime():
-            return right + span(left)
+            return shifted(right, left)
         case "-", datetime(), datetime():
-            return duration(left - right)
+            return between(left, right)
         case "-", datetime(), Duration():
-            return left - span(right)
+            return shifted(left, Duration(-right.nanoseconds))
         case "+", Duration(), Duration():
             return Duration(wrapped(left.nanoseconds + right.nanoseconds))
         case "-", Duration(), Duration():
@@ -292,13 +292,15 @@ def _temporal(operator: str, left: Any, right: Any) -> datetime | Duration | flo
     raise mismatch(operator, left, right)
 
 
-def span(value: Duration) -> timedelta:
-    """For times, which are kept to the microsecond."""
-    return timedelta(microseconds=value.nanoseconds // 1000)
+def shifted(value: datetime, by: Duration) -> datetime:
+    """The time so much later, in the same zone; times are kept to the microsecond."""
+    moved = value.astimezone(UTC) + timedelta(microseconds=by.nanoseconds // 1000)
+    return moved.astimezone(value.tzinfo)
 
 
-def duration(value: timedelta) -> Duration:
-    return Duration(value // timedelta(microseconds=1) * 1000)
+def between(later: datetime, earlier: datetime) -> Duration:
+    passed = later.astimezone(UTC) - earlier.astimezone(UTC)
+    return Duration(passed // timedelta(microseconds=1) * 1000)
 
 
 def _numeric(operator: str, left: Any, right: Any) -> int | float:
@@ -334,13 +336,48 @@ def divided(left: float, right: float) -> float:
     return math.copysign(math.inf, left) * math.copysign(1.0, right)
 
 
-def power(left: float, right: float) -> float:
+def power(base: float, exponent: float) -> float:
+    """Go's power: repeated squaring of the mantissa, so whole exponents give its digits to the last."""
+    if not math.isfinite(base) or not math.isfinite(exponent) or base == 0 or exponent == 0:
+        return _special_power(base, exponent)
+    if abs(exponent) == 0.5:
+        root = math.sqrt(base) if base > 0 else math.nan
+        return root if exponent > 0 else 1 / root
+    rest, whole = math.modf(abs(exponent))
+    if rest and base < 0:
+        return math.nan
+    if whole >= 2.0**63:
+        if abs(base) == 1:
+            return 1.0
+        return 0.0 if (abs(base) < 1) == (exponent > 0) else math.inf
+    if rest > 0.5:
+        rest, whole = rest - 1, whole + 1
+    mantissa = math.exp(rest * math.log(base)) if rest else 1.0
+    scale = 0
+    factor, shift = math.frexp(base)
+    count = int(whole)
+    while count:
+        if abs(shift) > 1 << 12:
+            scale += shift
+            break
+        if count & 1:
+            mantissa, scale = mantissa * factor, scale + shift
+        factor, shift = factor * factor, shift * 2
+        if factor < 0.5:
+            factor, shift = factor * 2, shift - 1
+        count >>= 1
+    if exponent < 0:
+        mantissa, scale = 1 / mantissa, -scale
+    try:
+        return math.ldexp(mantissa, scale)
+    except OverflowError:
+        return math.copysign(math.inf, mantissa)
+
+
+def _special_power(left: float, right: float) -> float:
+    """Powers of and by zero, infinities and NaN."""
     try:
         return math.pow(left, right)
-    except OverflowError:
-        return -math.inf if left < 0 and right % 2 == 1 else math.inf
     except ValueError:
-        # A negative base with a fraction, or zero with a negative power.
-        if left != 0:
-            return math.nan
+        # Zero with a negative power.
         return math.copysign(math.inf, left) if right % 2 == 1 else math.inf
