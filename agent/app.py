@@ -309,6 +309,7 @@ class _Parts:
                 compat=engine.compat,
                 frozen=engine.frozen,
                 hold_timeout_seconds=engine.hold_timeout_seconds,
+                correction_seconds=engine.correction_seconds,
             ),
             dump_directory=Path(engine.dump_directory) if engine.dump_directory else None,
             shutdown_seconds=engine.shutdown_seconds,

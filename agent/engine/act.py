@@ -6,7 +6,7 @@ weight, moves a selector or removes a pod. A failed write ends the pass; the nex
 true then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from agent.engine.raising import Raiser
 from agent.engine.records import TakeRecords
 from agent.engine.write import Writer, version_of
 from agent.errors import SerinusError
+from agent.events.catalogue import Weights
 from agent.rollout.types import Announcement, Stage, Write
 
 log = structlog.get_logger(__name__)
@@ -55,7 +56,9 @@ class Actor:
         *,
         outlet: Outlet | None,
         reach: Reach,
+        counted_drift: Callable[[str], None] = lambda _direction: None,
     ) -> None:
+        self._counted_drift = counted_drift
         self._writer = writer
         self._raiser = raiser
         self._pruned = pruned
@@ -157,7 +160,19 @@ class Actor:
         self._reach("after-fence")
         for item in decision.announce:
             log.info("rollout.transition", rollout=str(turn.key), transition=item.transition)
+            if item.transition == "drifted" and item.data.weights is not None:
+                self._drifted(turn.key, item.data.weights)
         return Fence(self._writer, answer, written=True)
+
+    def _drifted(self, key: Key, weights: Weights) -> None:
+        up = weights.after > weights.before
+        self._counted_drift("up" if up else "down")
+        log.warning(
+            "route.foreign_weight",
+            rollout=str(key),
+            weight_before=weights.before,
+            weight_after=weights.after,
+        )
 
     async def _note_done(self, turn: Turn, fence: Fence, at: datetime | None) -> None:
         """Store what is a fact only now that the routes are written."""

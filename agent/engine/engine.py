@@ -118,7 +118,14 @@ class RolloutEngine:
             reach=reach,
         )
         actor = Actor(
-            writer, raiser, pruned, clock, self._recorder.record, outlet=self._outlet, reach=reach
+            writer,
+            raiser,
+            pruned,
+            clock,
+            self._recorder.record,
+            outlet=self._outlet,
+            reach=reach,
+            counted_drift=meter.drifted,
         )
         self._timers = Timers(self.wake, clock)
         self._quarantine = Quarantine(options.dump_directory)
@@ -212,10 +219,10 @@ class RolloutEngine:
 
     # What wakes it.
 
-    def wake(self, key: Key, cause: str) -> None:
-        """Look at this rollout soon."""
+    def wake(self, key: Key, cause: str, *, urgent: bool = False) -> None:
+        """Look at this rollout soon; `urgent` does not wait for the end of a backoff."""
         if self._objects.get(Ref("Rollout", *key)) is not None and self._ownership.owns(key):
-            self._lanes.wake(key, cause)
+            self._lanes.wake(key, cause, urgent=urgent)
 
     def wake_due(self) -> None:
         """Look at everything that is due or was quiet for too long, outboxes included."""
@@ -231,7 +238,7 @@ class RolloutEngine:
         for key in self._observer.changed(ref, new):
             self.wake(key, "neighbour")
         for key in tuple(self._interest.of(ref, obj)):
-            self.wake(key, ref.kind)
+            self.wake(key, ref.kind, urgent=self._observer.is_overexposed(key, ref))
         if ref.kind == "Rollout":
             key = Key(ref.namespace, ref.name)
             if new is None:

@@ -11,6 +11,8 @@ from agent.api.rollout import Rollout
 from agent.api.times import parse_time
 from agent.engine.port import View
 from agent.errors import Refused
+from agent.rollout.managed_routes import by_steps
+from agent.rollout.replicas import current_set_weight
 from agent.rollout.types import Stage, Write
 from agent.traffic.types import RouteObjects, Router
 
@@ -50,6 +52,18 @@ def view_of(
         revision=_annotation(new_set, REVISION) or typed.metadata.annotation(REVISION),
         canary_weight=weight,
     )
+
+
+def is_overexposed(rollout: Rollout, routes: RouteObjects, router: Router) -> bool:
+    """Whether the routes lead more users to the canary than anything we do asks for."""
+    status = rollout.status
+    allowed = recorded_weight(rollout)
+    wanted: set[str] = set()
+    if status.current_pod_hash != status.stable_rs and not status.abort:
+        allowed = 100 if status.promote_full else max(allowed, current_set_weight(rollout))
+        wanted = {route.name for route in by_steps(rollout) if route.match}
+    standing = set(router.managed_routes(rollout, routes))
+    return (router.canary_weight(rollout, routes) or 0) > allowed or not standing <= wanted
 
 
 def exposes(write: Write, rollout: Object, *, routed: bool, weight: int) -> bool:

@@ -16,6 +16,9 @@ class Meter:
     def aborted(self, seconds: float) -> None:
         """From the decision of an abort to the route's write."""
 
+    def drifted(self, direction: str) -> None:
+        """Somebody else changed a canary's weight: up or down."""
+
     def announced(self, transition: str, result: str) -> None:
         """An announcement was published, or a subscriber gave up."""
 

@@ -14,6 +14,7 @@ from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
 from agent.api.names import COMPAT, FREEZE
 from agent.api.rollout import Rollout
+from agent.engine.exposure import is_overexposed
 from agent.engine.neighbours import Neighbours
 from agent.errors import Refused
 from agent.rollout.types import Observation, Policy
@@ -142,6 +143,16 @@ class Observer:
     def _existing(self, refs: Iterable[Ref]) -> dict[Ref, Object]:
         found = ((ref, self._objects.get(ref)) for ref in refs)
         return {ref: obj for ref, obj in found if obj is not None}
+
+    def is_overexposed(self, key: Key, changed: Ref) -> bool:
+        """Whether a route object that has just changed exposes users to more than we ask for."""
+        rollout = self.rollout(key)
+        if rollout is None or changed not in self.references(rollout):
+            return False
+        router, typed = self.router(rollout), self.typed(rollout)
+        if router is None or typed is None:
+            return False
+        return is_overexposed(typed, self.routes(rollout), router)
 
     def policy(self, rollout: Object) -> Policy:
         """The settings with what annotations say about this rollout."""

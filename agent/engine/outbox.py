@@ -25,7 +25,9 @@ MAX_EVENT_BYTES: Final = 4 * 1024
 MAX_EVIDENCE_BYTES: Final = 2 * 1024
 RESERVED: Final = frozenset({"aborted", "rolledback"})
 """Transitions for which one slot and the bytes of one event are kept free."""
-PROGRESS: Final = frozenset({"step", "weight", "paused", "resumed", "analysis", "held", "released"})
+PROGRESS: Final = frozenset(
+    {"step", "weight", "paused", "resumed", "analysis", "held", "released", "drifted"}
+)
 """Transitions of which, when room runs out, the newest speaks for those before it."""
 
 

@@ -30,6 +30,7 @@ def announcements(draft: Draft) -> tuple[Announcement, ...]:
         *_started(draft, old, new),
         *_analysis(draft),
         *_aborted(draft, old, new),
+        *_drifted(draft),
         *_weight(draft, old, new),
         *_steps(draft),
         *_pauses(draft, old, new),
@@ -133,10 +134,19 @@ def _aborted(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Annou
     return [_say(draft, "aborted", cause=cause)]
 
 
+def _drifted(draft: Draft) -> list[Announcement]:
+    if draft.drift is None:
+        return []
+    before, after = draft.drift
+    summary = f"somebody else set the canary's weight from {before} to {after}"
+    cause = Cause(kind="foreign", summary=summary)
+    return [_say(draft, "drifted", weights=Weights(before=before, after=after), cause=cause)]
+
+
 def _weight(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Announcement]:
     before = old.canary.weights.canary.weight if old.canary.weights else 0
     after = new.canary.weights.canary.weight if new.canary.weights else 0
-    if before == after:
+    if before == after or draft.drift is not None:
         return []
     weights = Weights(before=before, after=after)
     made = [_say(draft, "weight", weights=weights)]

@@ -12,6 +12,7 @@ from agent.api.times import parse_time
 from agent.rollout import (
     analysis_runs,
     defaults,
+    drift,
     names_of_services,
     phase,
     revisions,
@@ -114,6 +115,7 @@ def _abort(draft: Draft) -> None:
         kind = steps.step_type(step)
         if kind is not None:
             kind.on_abort(draft, kind.of(step))
+    drift.forget(draft)
     draft.set(
         pause_conditions=None,
         controller_pause=False,

@@ -28,6 +28,7 @@ class Draft:
         waits: what the rollout waits for, in sentences; the first one becomes Decision.why.
         blocked: why nothing may be raised in this pass; "" when it may.
         completed_steps: indexes of the steps that this pass completes.
+        drift: the canary's weight as we knew it, and as somebody else made it.
         verdicts: analysis runs that have ended since the last pass.
     """
 
@@ -41,6 +42,7 @@ class Draft:
         self.cause: Cause | None = None
         self.blocked = ""
         self.completed_steps: list[int] = []
+        self.drift: tuple[int, int] | None = None
         self.verdicts: list[RunReference] = []
 
     @property

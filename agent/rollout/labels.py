@@ -94,7 +94,9 @@ def selector_errors(selector: Mapping[str, Any], field: str) -> list[FieldError]
     errors = []
     for key, value in sorted((selector.get("matchLabels") or {}).items()):
         errors += [invalid(f"{field}.matchLabels", key, why) for why in key_problems(key)]
-        errors += [invalid(f"{field}.matchLabels", value, why) for why in value_problems(value)]
+        errors += [
+            invalid(f"{field}.matchLabels", value, why) for why in value_problems(value or "")
+        ]
     for index, expression in enumerate(selector.get("matchExpressions") or ()):
         errors += _expression_errors(expression, at(f"{field}.matchExpressions", index))
     return errors

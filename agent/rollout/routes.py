@@ -1,9 +1,11 @@
 """The weight on the routes: what it should be in this pass, and the writes that bring it there. PURE."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from agent.errors import Refused
-from agent.rollout import defaults, managed_routes, names_of_services, weights
+from agent.rollout import defaults, drift, managed_routes, names_of_services, weights
 from agent.rollout.draft import Draft
 from agent.rollout.types import Stage, Write
 from agent.traffic.istio_subsets import switch_delay
@@ -16,6 +18,13 @@ def record_weight(draft: Draft) -> None:
     """status.canary.weights is what the routes were read to say, not what was asked of them."""
     facts, status = draft.facts, draft.status
     if facts.router is None or facts.live_weight is None or not status.stable_rs:
+        return
+    aim = weights.wanted(
+        draft.rollout, facts.new, draft.stable, facts.others, live=facts.live_weight
+    ).weight
+    draft.drift = drift.find(draft, aim)
+    if draft.drift and draft.drift[1] > draft.drift[0] and aim is not None:
+        # It is put back in this very pass: a weight that nobody asked for is not one to size pods by.
         return
     now = weights.recorded_weights(
         draft.rollout, facts.live_weight, facts.new.hash if facts.new else "", status.stable_rs
@@ -47,7 +56,7 @@ def move(draft: Draft) -> None:
         managed=_managed(draft, canary_hash),
     )
     plan = facts.router.plan(draft.rollout, facts.routes, desired)
-    for change in plan.changes:
+    for change in _admitted(draft, plan.changes, desired):
         draft.write(_write(change, weight))
     if plan.refusal is not None:
         sentence = f"the routes cannot be driven: {plan.refusal.field}: {plan.refusal.detail}"
@@ -55,6 +64,22 @@ def move(draft: Draft) -> None:
             draft.waits.insert(0, sentence)
         else:
             raise Refused(plan.refusal.detail, field=plan.refusal.field)
+
+
+def _admitted(
+    draft: Draft, changes: Sequence[RouteChange], desired: Desired
+) -> Sequence[RouteChange]:
+    """The changes without raises that would only carry on a fight with another writer."""
+    kinds = {change.direction for change in changes}
+    if "raise" in kinds:
+        live, aim = draft.facts.live_weight or 0, desired.canary_weight
+        managed = frozenset(item.name for item in desired.managed if item.match)
+        if not drift.may_raise(draft, live if aim is None else aim, managed):
+            return [change for change in changes if change.direction != "raise"]
+        drift.note_raise(draft, live if aim is None else aim, managed)
+    elif "lower" in kinds and draft.drift is None and not draft.status.abort:
+        drift.forget(draft)
+    return changes
 
 
 def _subset_hashes(draft: Draft) -> tuple[str | None, str | None]:

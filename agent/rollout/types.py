@@ -18,6 +18,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         drain_seconds: how long a version keeps its pods after its route was read back without weight.
         compat: `argo` reproduces Argo's verdicts exactly; `safe` differs in a documented list.
         frozen: no raise anywhere (design section 8, "Freeze"); rollback still works.
+        correction_seconds: a weight that somebody else lowered is raised again at most this often.
         hold_timeout_seconds: after this a hold becomes a named wait for a person.
     """
 
@@ -25,6 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     compat: Literal["safe", "argo"] = "safe"
     frozen: bool = False
     hold_timeout_seconds: float = 1800.0
+    correction_seconds: float = 30.0
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

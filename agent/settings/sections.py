@@ -124,6 +124,13 @@ class EngineSettings(Section):
         float,
         Doc(description="how long pods and names stay after the last weight was read back", ge=0),
     ] = 3.0
+    correction_seconds: Annotated[
+        float,
+        Doc(
+            description="a weight that somebody else lowered is raised again at most this often; lowering is never delayed",
+            ge=0,
+        ),
+    ] = 30.0
     hold_timeout_seconds: Annotated[
         float, Doc(description="after this a hold waits for a person", gt=0)
     ] = 1800.0

@@ -40,6 +40,9 @@ class Metrics(Meter, BusMeter):
         self._recorded = self._counter(
             "kubernetes_events", "Core Events on rollouts by result", "result"
         )
+        self._drifts = self._counter(
+            "foreign_weights", "Weights that somebody else changed, by direction", "direction"
+        )
         self._write_seconds = self._histogram("write_seconds", "Duration of a write to the cluster")
         self._wait_seconds = self._histogram("wake_wait_seconds", "From a wake to its pass")
         self._abort_seconds = self._histogram(
@@ -96,6 +99,9 @@ class Metrics(Meter, BusMeter):
 
     def aborted(self, seconds: float) -> None:
         self._abort_seconds.observe(seconds)
+
+    def drifted(self, direction: str) -> None:
+        self._drifts.labels(direction).inc()
 
     def announced(self, transition: str, result: str) -> None:
         self._announced.labels(transition, result).inc()

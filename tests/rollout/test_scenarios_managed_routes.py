@@ -248,5 +248,5 @@ def test_a_weight_is_complete_only_when_every_route_shows_it() -> None:
         world.objects[other] = before
     assert weights(world) == [80, 20]
     assert world.status["currentStepIndex"] == 0, "the second route still shows 0"
-    world.settle()
+    world.after(60)
     assert world.status["currentStepIndex"] == 2

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from agent.rollout.types import Write
 from tests.rollout import given
 from tests.rollout.world import ROUTE, World
 
@@ -129,8 +130,9 @@ def test_promote_full_moves_all_traffic_before_the_version_becomes_stable() -> N
     old = world.status["stableRS"]
     stable_at: dict[int, str] = {}
 
-    def look(_write: Any) -> None:
-        stable_at.setdefault(world.weight, world.status["stableRS"])
+    def look(write: Write) -> None:
+        if write.ref.kind != "Rollout":
+            stable_at.setdefault(world.weight, world.status["stableRS"])
 
     world.on_write = look
     given.promote_full(world)
