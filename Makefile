@@ -28,6 +28,7 @@ demo: $(READY) ## the page's canary, end to end: a good version goes out, a bad 
 test: $(READY) ## unit, property, contract, scenario and simulation tests, and the conformance vectors
 	$(BIN)/python -m pytest -n 2 -m "not e2e" tests
 	$(BIN)/python -m tests.conformance tests/conformance/vectors $(wildcard ../shared/vectors)
+	$(BIN)/python -m tests.conformance --compat safe tests/conformance/vectors $(wildcard ../shared/vectors)
 
 e2e: $(READY) ## the shipped processes: cluster, agent, alerts, kill -9
 	$(BIN)/python -m pytest -m e2e -n 2 tests/e2e

@@ -119,6 +119,7 @@ def test_what_argo_lets_pass_without_data_is_an_error(
     [
         pytest.param([NAN], "", "isNaN(result[0])", "Failed", id="asked for NaN, and failed"),
         pytest.param([NAN], "isNaN(result[0])", "", "Successful", id="NaN allowed by name"),
+        pytest.param([NAN], "result[0] != result[0]", "", "Successful", id="only NaN is another"),
         pytest.param(
             [NAN], "isNaN(result[0]) || result[0] < 1", "", "Successful", id="NaN or small"
         ),

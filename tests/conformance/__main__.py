@@ -1,4 +1,4 @@
-"""`python -m tests.conformance DIR [DIR...] [--suite NAME] [--show N] [--case ID]`.
+"""`python -m tests.conformance DIR [DIR...] [--suite NAME] [--show N] [--case ID] [--compat argo|safe]`.
 
 Exit codes: 0 all supported cases pass; 1 a case failed, a file could not be read, or nothing was found.
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.conformance.cases import Case, MalformedFile, find_files, read_file
+from tests.conformance.compat import COMPAT, expected_in_safe, listed, no_longer_different
 from tests.conformance.runner import run_cases
 
 
@@ -31,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     if not chosen:
         problems.append("no case found: an empty run proves nothing")
+    if options.compat == "safe":
+        COMPAT.set("safe")
+        problems += no_longer_different(chosen, listed())
+        chosen = expected_in_safe(chosen, listed())
     tallies = run_cases(chosen)
     for suite, tally in tallies.items():
         print(tally.line(suite))
@@ -56,6 +61,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--case", action="append", metavar="ID", help="only the case of this id")
     parser.add_argument(
         "--show", type=int, default=3, metavar="N", help="failed cases to show a suite (default 3)"
+    )
+    parser.add_argument(
+        "--compat",
+        choices=("argo", "safe"),
+        default="argo",
+        help="verdicts as Argo's (default), or as safe.json lists them",
     )
     return parser.parse_args(argv)
 

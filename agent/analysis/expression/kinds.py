@@ -168,6 +168,21 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def joined(*texts: str) -> str:
+    """The texts one after the other; bytes that make a character only together become one."""
+    whole = "".join(texts)
+    return whole if whole.isascii() else as_text(as_bytes(whole))
+
+
+def readable(text: str) -> str:
+    """The text with a replacement character for each byte that is no UTF-8."""
+    return (
+        text
+        if text.isascii()
+        else "".join("\ufffd" if "\udc80" <= c <= "\udcff" else c for c in text)
+    )
+
+
 def wrapped(value: int) -> int:
     """Overflow as in 64-bit integers; the type is int."""
     return (int(value) + 2**63) % 2**64 - 2**63

@@ -26,6 +26,9 @@ def _question(node: Node) -> str:
                 return EMPTY
             if operator in ("==", "!=") and (_is_nothing(left) or _is_nothing(right)):
                 return EMPTY
+            if operator in ("==", "!=") and left == right:
+                # Only NaN differs from itself.
+                return NAN
     return ""
 
 

@@ -24,6 +24,8 @@ from agent.analysis.expression.kinds import (
     is_integer,
     is_list,
     is_map,
+    joined,
+    readable,
 )
 from agent.analysis.expression.nodes import ExpressionError
 from agent.analysis.expression.values import MAX_SIZE, converted, to_int
@@ -61,6 +63,10 @@ def _trim(_: Interpreter, text: Any, characters: Any = _SPACE) -> str:
     return source.strip(unwanted) if unwanted else source
 
 
+def _cut(text: Any, part: Any, cut: Callable[[bytes, bytes], bytes]) -> str:
+    return as_text(cut(as_bytes(_str(text)), as_bytes(_str(part))))
+
+
 def _split(_: Interpreter, text: Any, by: Any, count: Any = -1) -> Slice:
     return _strings(_pieces(text, by, count), count)
 
@@ -72,7 +78,7 @@ def _strings(pieces: list[str], count: Any) -> Slice:
 
 def _split_after(_: Interpreter, text: Any, by: Any, count: Any = -1) -> Slice:
     pieces = _pieces(text, by, count)
-    ended = [f"{piece}{by}" if by else piece for piece in pieces[:-1]]
+    ended = [joined(piece, by) if by else piece for piece in pieces[:-1]]
     return _strings([*ended, *pieces[-1:]], count)
 
 
@@ -85,15 +91,19 @@ def _pieces(text: Any, by: Any, count: Any) -> list[str]:
         letters = list(source)
         whole = limit < 0 or limit >= len(letters)
         return letters if whole else [*letters[: limit - 1], "".join(letters[limit - 1 :])]
-    return source.split(separator, limit - 1 if limit > 0 else -1)
+    most = limit - 1 if limit > 0 else -1
+    return [as_text(piece) for piece in as_bytes(source).split(as_bytes(separator), most)]
 
 
 def _replace(_: Interpreter, text: Any, old: Any, new: Any, count: Any = -1) -> str:
     source, wanted, other = (_str(value) for value in (text, old, new))
     if (len(source) + 1) * len(other) > MAX_SIZE * 10:
         raise ExpressionError("memory budget exceeded")
-    limit = to_int(count)
-    return source.replace(wanted, other, max(-1, min(limit, MAX_SIZE)))
+    limit = max(-1, min(to_int(count), MAX_SIZE))
+    if not wanted:
+        # Between characters, not bytes.
+        return joined(source.replace(wanted, other, limit))
+    return as_text(as_bytes(source).replace(as_bytes(wanted), as_bytes(other), limit))
 
 
 def _repeat(run: Interpreter, text: Any, count: Any) -> str:
@@ -105,13 +115,13 @@ def _repeat(run: Interpreter, text: Any, count: Any) -> str:
     if times > _MAX_REPEAT:
         raise ExpressionError("memory budget exceeded")
     run.budget.made(len(as_bytes(source)) * times)
-    return source * times
+    return joined(source * times)
 
 
 def _join(_: Interpreter, items: Any, glue: Any = "") -> str:
     if go_type(items) not in ("[]interface {}", "[]string"):
         raise ExpressionError(f"invalid argument for join (type {go_type(items)})")
-    return _str(glue).join(_str(item) for item in items)
+    return joined(_str(glue).join(_str(item) for item in items))
 
 
 def _place(find: Callable[[bytes, bytes], int]) -> Builtin:
@@ -148,19 +158,19 @@ def _from_base64(_: Interpreter, text: Any) -> str:
 
 def _upper(_: Interpreter, text: Any) -> str:
     """Letter by letter, so a letter with two for its capital stays."""
-    return "".join(u if len(u := char.upper()) == 1 else char for char in _str(text))
+    return "".join(u if len(u := char.upper()) == 1 else char for char in readable(_str(text)))
 
 
 def _lower(_: Interpreter, text: Any) -> str:
-    return "".join(low if len(low := char.lower()) == 1 else low[0] for char in _str(text))
+    return "".join(char.lower()[0] for char in readable(_str(text)))
 
 
 BUILTINS: Final[Mapping[str, Builtin]] = {
     "type": _type,
     "string": lambda run, value: shown(value, run.budget),
     "trim": _trim,
-    "trimPrefix": lambda _, text, part=" ": _str(text).removeprefix(_str(part)),
-    "trimSuffix": lambda _, text, part=" ": _str(text).removesuffix(_str(part)),
+    "trimPrefix": lambda _, text, part=" ": _cut(text, part, bytes.removeprefix),
+    "trimSuffix": lambda _, text, part=" ": _cut(text, part, bytes.removesuffix),
     "upper": _upper,
     "lower": _lower,
     "split": _split,
@@ -170,8 +180,8 @@ BUILTINS: Final[Mapping[str, Builtin]] = {
     "join": _join,
     "indexOf": _place(lambda text, part: text.find(part)),
     "lastIndexOf": _place(lambda text, part: text.rfind(part)),
-    "hasPrefix": lambda _, text, part: _str(text).startswith(_str(part)),
-    "hasSuffix": lambda _, text, part: _str(text).endswith(_str(part)),
+    "hasPrefix": lambda _, text, part: as_bytes(_str(text)).startswith(as_bytes(_str(part))),
+    "hasSuffix": lambda _, text, part: as_bytes(_str(text)).endswith(as_bytes(_str(part))),
     "toJSON": lambda run, value: json_text(value, run.budget),
     "fromJSON": _from_json,
     "toBase64": lambda _, text: base64.b64encode(as_bytes(_str(text))).decode(),

@@ -11,12 +11,15 @@ from agent.analysis.expression.kinds import (
     Slice,
     Table,
     Uint8,
+    as_bytes,
     as_text,
     go_type,
     is_integer,
     is_list,
     is_nil,
     is_number,
+    joined,
+    readable,
     wrapped,
 )
 from agent.analysis.expression.nodes import ExpressionError
@@ -201,18 +204,17 @@ def _text(operator: str, left: Any, right: Any) -> bool:
     for value in (left, right):
         if not isinstance(value, str):
             raise converted(value, "string")
+    if operator == "matches":
+        return matches(right, left)
+    data, part = as_bytes(left), as_bytes(right)
     if operator == "contains":
-        return right in left
-    if operator == "startsWith":
-        return bool(left.startswith(right))
-    if operator == "endsWith":
-        return bool(left.endswith(right))
-    return matches(right, left)
+        return part in data
+    return data.startswith(part) if operator == "startsWith" else data.endswith(part)
 
 
 def matches(pattern: str, text: str) -> bool:
     try:
-        return compile_pattern(pattern).search(text) is not None
+        return compile_pattern(pattern).search(readable(text)) is not None
     except BadPattern as error:
         raise ExpressionError(f"error parsing regexp: {error}") from error
 
@@ -251,7 +253,7 @@ def _arithmetic(operator: str, left: Any, right: Any) -> Any:
     if is_number(left) and is_number(right):
         return _numeric(operator, left, right)
     if operator == "+" and isinstance(left, str) and isinstance(right, str):
-        return left + right
+        return joined(left, right)
     try:
         return _temporal(operator, left, right)
     except OverflowError:

@@ -14,6 +14,7 @@ from agent.api.decode import read, write
 from agent.api.times import format_time, parse_time
 from agent.errors import Refused
 from tests.conformance.compare import value_differences
+from tests.conformance.compat import COMPAT
 
 _COUNTERS: Final = (
     "count",
@@ -78,10 +79,10 @@ class _Timeline:
             message = f"Unable to resolve metric arguments: {error.detail}"
             status = replace(self._run.status, phase="Error", message=message)
         else:
-            status = assess(resolved, now, compat="argo")
+            status = assess(resolved, now, compat=COMPAT.get())
             if status.phase not in COMPLETED:
                 started = replace(resolved, status=status)
-                status = assess(self._measured(started, now), now, compat="argo")
+                status = assess(self._measured(started, now), now, compat=COMPAT.get())
         self._run = replace(self._run, status=status)
 
     def _resolved(self) -> AnalysisRun:

@@ -8,6 +8,7 @@ from agent.analysis.judge import judge
 from agent.api.times import format_time
 from agent.errors import Refused
 from tests.conformance.compare import differences
+from tests.conformance.compat import COMPAT
 
 _NOW: Final = datetime(2024, 5, 1, 10, 0, 0, tzinfo=UTC)
 _SPECIAL: Final = {"NaN": float("nan"), "+Inf": float("inf"), "-Inf": float("-inf")}
@@ -23,7 +24,7 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
         success=given.get("successCondition") or "",
         failure=given.get("failureCondition") or "",
         result_type=kind,
-        compat="argo",
+        compat=COMPAT.get(),
         now=_NOW,
     )
     got = {"phase": phase, "message": message}

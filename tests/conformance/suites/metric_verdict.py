@@ -6,6 +6,7 @@ from agent.analysis.verdict import assess_metric
 from agent.api.analysis import Metric, MetricResult
 from agent.api.decode import read
 from tests.conformance.compare import differences
+from tests.conformance.compat import COMPAT
 
 
 def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
@@ -13,6 +14,6 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
         read(Metric, given["metric"]),
         read(MetricResult, given["result"]),
         terminating=given["terminating"],
-        compat="argo",
+        compat=COMPAT.get(),
     )
     return differences(expect, {"phase": phase, "reason": reason})

@@ -13,6 +13,7 @@ from agent.errors import Refused
 from agent.http import Answer, Http
 from tests.conformance.cases import Unsupported
 from tests.conformance.compare import differences
+from tests.conformance.compat import COMPAT
 
 ADDRESS = "http://prometheus.example"
 NOW = datetime(2024, 5, 1, 10, 0, tzinfo=UTC)
@@ -31,7 +32,9 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
         return differences(expect, {"phase": "Error", "message": error.detail})
     answer = given["response"]
     body = msgspec.json.encode(answer["body"]) if "body" in answer else answer["text"].encode()
-    made = convert(Asked(metric=metric, now=NOW, compat="argo"), Answer(answer["status"], {}, body))
+    made = convert(
+        Asked(metric=metric, now=NOW, compat=COMPAT.get()), Answer(answer["status"], {}, body)
+    )
     form = {name: value for name, value in query.form.items() if name != "timeout"}
     got: dict[str, Any] = {
         "phase": made.phase,

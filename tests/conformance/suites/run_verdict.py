@@ -7,12 +7,15 @@ from agent.api.analysis import AnalysisRun
 from agent.api.decode import read, write
 from agent.api.times import parse_time
 from tests.conformance.compare import differences
+from tests.conformance.compat import COMPAT
 
 _COUNTERS = ("count", "successful", "failed", "inconclusive", "error")
 
 
 def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
-    status = write(assess(read(AnalysisRun, given["run"]), parse_time(given["now"]), compat="argo"))
+    status = write(
+        assess(read(AnalysisRun, given["run"]), parse_time(given["now"]), compat=COMPAT.get())
+    )
     shown = ("phase", "message", "dryRun")
     results = {
         result["name"]: {field: result[field] for field in shown if result.get(field)}

@@ -12,6 +12,7 @@ from agent.api.decode import read
 from agent.errors import Refused
 from agent.http import Answer
 from tests.conformance.compare import differences
+from tests.conformance.compat import COMPAT
 
 _NOW: Final = datetime(2024, 5, 1, 10, 0, tzinfo=UTC)
 
@@ -25,7 +26,7 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
             expect, {"phase": "Error", "message": error.detail, "setupError": error.detail}
         )
     answer = Answer(given["response"]["status"], {}, given["response"]["body"].encode())
-    made = convert(Asked(metric=metric, now=_NOW, compat="argo"), answer)
+    made = convert(Asked(metric=metric, now=_NOW, compat=COMPAT.get()), answer)
     sent: dict[str, Any] = {"method": request.method}
     wanted = expect.get("request") or {}
     if "body" in wanted:
