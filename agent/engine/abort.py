@@ -164,10 +164,11 @@ class _Run:
                 refusal=taken.refusal,
                 seconds=(at - self._decided_at).total_seconds(),
             )
-        if taken.done:
-            await self._record(("weight", "rolledback"), at, taken, announce=announce)
-        elif taken.shelter:
-            await self._record(("degraded",), at, taken, announce=announce)
+        # Whoever wrote the intent tells of its end; recorded by another run it would never be told.
+        if taken.done and announce:
+            await self._record(("weight", "rolledback"), at, taken)
+        elif taken.shelter and announce:
+            await self._record(("degraded",), at, taken)
         path.reach("abort-after-record")
 
     async def _swap(self, rollout: Object) -> None:
@@ -198,8 +199,6 @@ class _Run:
         transitions: tuple[Transition, ...],
         at: datetime,
         taken: Taken,
-        *,
-        announce: bool,
     ) -> None:
         """Store the fact with its announcements, unless somebody else has done so."""
         path = self._path
@@ -213,7 +212,7 @@ class _Run:
             patch: dict[str, Any] = {}
             if taken.done:
                 patch["canary"] = {"weights": _weights_down(status)}
-            if path.outlet is not None and announce:
+            if path.outlet is not None:
                 said = tuple(
                     self._announcement(transition, status, rollout, at, taken)
                     for transition in transitions
