@@ -11,7 +11,7 @@ from agent.bus.partition import partition_of
 from agent.bus.pauses import Pauses
 from agent.bus.port import Receive, Record
 from agent.clock import Clock
-from agent.errors import Unavailable
+from agent.errors import Refused, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,8 @@ class MemoryBus:
         self.kept: dict[str, deque[Record]] = defaultdict(lambda: deque(maxlen=KEPT))
 
     async def publish(self, record: Record) -> None:
+        if record.key is None and record.value is None:
+            raise Refused("a record needs a key or a value", field=record.topic)
         partition = partition_of(record.key, self._partitions) if record.key else 0
         place = (record.topic, partition)
         waiting = self._waiting[place]
