@@ -2,9 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import structlog
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -19,11 +22,14 @@ from aiokafka.errors import (
 from agent.errors import Refused, SerinusError, Unavailable
 from agent.settings import BusSettings, secret
 
+log = structlog.get_logger(__name__)
+
 START_SECONDS: Final = 10.0
 """For a client to have connected; joining a group has a longer deadline of its own."""
 STOP_SECONDS: Final = 2.0
 """For a client to have stopped: without brokers aiokafka's may hang for ever (its issues 1101, 773)."""
 DIAGNOSIS_SECONDS: Final = 3.0
+CANCELLATIONS: Final = 4
 
 
 def client_options(
@@ -121,3 +127,26 @@ async def _diagnosis(settings: BusSettings, options: Mapping[str, Any]) -> BaseE
 
 def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+@asynccontextmanager
+async def disconnecting(client: AIOKafkaClient) -> AsyncIterator[None]:
+    """Have the client stopped in the block; nothing of it is left afterwards. Bounded.
+
+    The task that keeps its metadata fresh may miss its cancellation while no broker answers (wait_for of
+    Python 3.11 loses some), and would go on connecting for ever.
+    """
+    refresher = client._sync_task  # noqa: SLF001 - it has no public handle
+    try:
+        yield
+    finally:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await client.close()
+        except (KafkaError, TimeoutError) as error:
+            log.debug("bus.stop_failed", error=repr(error))
+        for _ in range(CANCELLATIONS):
+            if refresher is None or refresher.done():
+                break
+            refresher.cancel()
+            await asyncio.wait({refresher}, timeout=STOP_SECONDS / CANCELLATIONS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from agent.bus.kafka.connection import STOP_SECONDS
+from agent.bus.kafka.connection import STOP_SECONDS, disconnecting
 from agent.bus.kafka.lanes import PartitionLanes
 from agent.bus.kafka.reader import Bury, Reader
 from agent.bus.metrics import Backlog, BusMeter
@@ -232,28 +232,26 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     """Leave the group and disconnect; without brokers that may hang, so it has a deadline."""
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await consumer.stop()
-    except TimeoutError:
-        log.warning("bus.stop_hung", part="consumer")
-        await _abandon(consumer)
-    except KafkaError as error:
-        log.debug("bus.stop_failed", error=repr(error))
+    async with disconnecting(consumer._client):  # noqa: SLF001 - it has no public handle
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await consumer.stop()
+        except TimeoutError:
+            log.warning("bus.stop_hung", part="consumer")
+            await _abandon(consumer)
+        except KafkaError as error:
+            log.debug("bus.stop_failed", error=repr(error))
 
 
 async def _abandon(consumer: AIOKafkaConsumer) -> None:
-    """End the tasks and connections that a hung `stop` left behind. They have no public handle."""
+    """End the tasks of a consumer that does not stop. They have no public handle."""
     coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001
-    ends: list[Callable[[], Awaitable[None]]] = [consumer._client.close]  # noqa: SLF001
-    if fetcher is not None:
-        ends.insert(0, fetcher.close)
     if coordinator is not None:
         coordinator._coordination_task.cancel()  # noqa: SLF001
         await asyncio.wait({coordinator._coordination_task}, timeout=STOP_SECONDS)  # noqa: SLF001
-    for end in ends:
+    if fetcher is not None:
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await end()
+                await fetcher.close()
         except (KafkaError, TimeoutError) as error:
             log.debug("bus.stop_failed", error=repr(error))

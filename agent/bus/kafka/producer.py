@@ -13,7 +13,7 @@ from aiokafka.errors import (
     RecordListTooLargeError,
 )
 
-from agent.bus.kafka.connection import START_SECONDS, STOP_SECONDS, explained
+from agent.bus.kafka.connection import START_SECONDS, STOP_SECONDS, disconnecting, explained
 from agent.bus.kafka.topics import MAX_DEAD_LETTER
 from agent.bus.metrics import BusMeter
 from agent.bus.port import Record
@@ -249,12 +249,26 @@ async def _end(link: _Link) -> None:
 
 
 async def _stop(client: AIOKafkaProducer) -> None:
-    """Stop a client that may not want to; the second deadline is for the connections of one that hung."""
-    for end in (client.stop, client.client.close):
+    """Send what is left and disconnect; without brokers that never ends, so it has a deadline."""
+    async with disconnecting(client.client):
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await end()
+                # Not left to `stop`, whose own flush cannot be called back.
+                await client.flush()
+                await client.stop()
         except TimeoutError:
             log.warning("bus.stop_hung", part="producer")
+            await _abandon(client)
         except KafkaError as error:
             log.debug("bus.stop_failed", error=repr(error))
+
+
+async def _abandon(client: AIOKafkaProducer) -> None:
+    """End the sender of a client that does not stop. It has no public handle."""
+    client._closed = True  # noqa: SLF001 - else it complains when it is collected
+    sender = client._sender.sender_task  # noqa: SLF001
+    if sender is not None:
+        # The first has it wait for what it has in flight, the second ends that, too.
+        for _ in range(2):
+            sender.cancel()
+            await asyncio.wait({sender}, timeout=STOP_SECONDS / 4)

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from agent.bus.kafka.connection import START_SECONDS, STOP_SECONDS, explained
+from agent.bus.kafka.connection import START_SECONDS, disconnecting, explained
 from agent.bus.topics import DEAD_LETTER_SUFFIX, INBOX, ROLLOUTS, URGENT
 from agent.errors import Refused, Unavailable
 from agent.settings import BusSettings
@@ -92,11 +92,8 @@ class Topics:
         await self._close()
 
     async def _close(self) -> None:
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._admin.close()
-        except TimeoutError:
-            return
+        async with disconnecting(self._admin._client):  # noqa: SLF001 - `close` has no deadline
+            pass
 
     def _new(self, topic: Topic) -> NewTopic:
         new = NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.configs)

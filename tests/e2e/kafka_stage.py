@@ -1,0 +1,131 @@
+"""Buses on a real broker, each with topics and groups of its own."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from agent.bus.kafka.bus import KafkaBus
+from agent.bus.kafka.topics import names
+from agent.bus.metrics import BusMeter
+from agent.bus.port import Record
+from agent.settings import BusSettings
+
+PARTITIONS: Final = 4
+
+
+class Counting(BusMeter):
+    """Remembers what was counted."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, ...]] = []
+
+    def unreadable(self, topic: str, reason: str) -> None:
+        self.seen.append(("unreadable", reason))
+
+    def rebuilt(self, part: str, reason: str) -> None:
+        self.seen.append(("rebuilt", part, reason))
+
+
+class KafkaStage:
+    """One bus, and what can be seen of its topics from outside. Made by `staged`."""
+
+    partitions = PARTITIONS
+
+    def __init__(self, settings: BusSettings) -> None:
+        self.settings = settings
+        self.meter = Counting()
+        self.bus = KafkaBus(settings, meter=self.meter)
+
+    def name(self, topic: str) -> str:
+        """The topic's name on the broker."""
+        return names(self.settings)[topic]
+
+    @asynccontextmanager
+    async def another_bus(self, **changes: Any) -> AsyncIterator[KafkaBus]:
+        """Another replica."""
+        bus = KafkaBus(msgspec.structs.replace(self.settings, **changes))
+        try:
+            await bus.start()
+            yield bus
+        finally:
+            await bus.aclose()
+
+    @asynccontextmanager
+    async def foreign_producer(self, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+        """A producer that is none of ours."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=list(self.settings.brokers), acks="all", **options
+        )
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    async def committed(self, topic: str) -> int:
+        """How many records of the topic are committed, over all partitions."""
+        group = f"{self.settings.group}.{topic.rpartition('.')[2]}"
+        admin = AIOKafkaAdminClient(bootstrap_servers=list(self.settings.brokers))
+        await admin.start()
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+        finally:
+            await admin.close()
+        return sum(
+            max(0, offset.offset)
+            for place, offset in found.items()
+            if place.topic == self.name(topic)
+        )
+
+    async def records(self, topic: str) -> list[Record]:
+        """Everything that is on the topic now; `topic` as on the broker."""
+        # Not "latest" and a seek: the answer to the first question for an offset may come after the seek.
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=list(self.settings.brokers), auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            await consumer._client._wait_on_metadata(topic)
+            places = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+            consumer.assign(places)
+            ends = await consumer.end_offsets(places)
+            found: list[Record] = []
+            while len(found) < sum(ends.values()):
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    found += [
+                        Record(topic=r.topic, key=r.key, value=r.value, headers=tuple(r.headers),
+                               partition=r.partition, offset=r.offset)
+                        for r in batch
+                    ]  # fmt: skip
+            return found
+        finally:
+            await consumer.stop()
+
+
+@asynccontextmanager
+async def staged(address: str, **changes: Any) -> AsyncIterator[KafkaStage]:
+    """A bus that is started, on topics that no other test uses."""
+    prefix = f"t{uuid.uuid4().hex[:12]}"
+    settings = BusSettings(
+        kind="kafka",
+        brokers=(address,),
+        prefix=prefix,
+        group=prefix,
+        create_topics=True,
+        partitions=PARTITIONS,
+        session_timeout_seconds=3,
+    )
+    stage = KafkaStage(msgspec.structs.replace(settings, **changes))
+    try:
+        await stage.bus.start()
+        yield stage
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await stage.bus.aclose()
