@@ -147,7 +147,13 @@ class _Parts:
             cluster,
             self.cache,
             clock,
-            providers(http, {"prometheus_address": settings.prometheus.address}),
+            providers(
+                http,
+                {
+                    "prometheus_address": settings.prometheus.address,
+                    "prometheus_check_freshness": settings.prometheus.check_freshness,
+                },
+            ),
             compat=settings.engine.compat,
             missing=settings.engine.missing_data,
             counted=lambda provider, phase: self._metrics.measurements.labels(

@@ -15,9 +15,11 @@ inconclusive answer (the rollout waits for a person), or nothing that counts (it
 
 EMPTY: Final = "empty"
 NAN: Final = "NaN"
+INFINITE: Final = "infinite"
 UNASKED: Final = "unasked"
 
 NO_DATA: Final = "metric result is nil or empty: no data returned from the metric provider"
+NO_NUMBER: Final = "metric result is infinite: something was divided by nothing"
 NOT_A_NUMBER: Final = "metric result is NaN: no data returned from the metric provider"
 
 KIND: Final = "missingData"
@@ -30,9 +32,10 @@ class Missing(NamedTuple):
     """Something that a measurement lacks.
 
     Attributes:
-        kind: no data, NaN, partial data, stale sample, query warning.
+        kind: no data, NaN, infinite, partial data, stale sample, query warning.
         text: for the user.
-        needs: what a condition must ask for (EMPTY, NAN) to decide about it; UNASKED cannot be asked for.
+        needs: what a condition must ask for (EMPTY, NAN, INFINITE) to decide about it; UNASKED cannot be
+            asked for.
         whole: nothing was measured at all, as against a hole in what was.
     """
 
@@ -47,25 +50,32 @@ def stale(text: str) -> Missing:
     return Missing("stale sample", text, frozenset({UNASKED}), whole=True)
 
 
+def partly(text: str) -> Missing:
+    """Only a part was measured, and the provider knows."""
+    return Missing("partial data", text, frozenset({UNASKED}))
+
+
 def warned(text: str) -> Missing:
     """The provider itself doubts its answer."""
     return Missing("query warning", text, frozenset({UNASKED}))
 
 
 def missing_in(value: Any) -> Missing | None:
-    """What a result lacks by itself: nothing in it, NaN, or holes among its items."""
+    """What a result lacks by itself: nothing in it, no number, or holes among its items."""
     if value is None or value in ([], ""):
         return Missing("no data", NO_DATA, frozenset({EMPTY}), whole=True)
     items = value if isinstance(value, list) else [value]
-    holes = [EMPTY if item is None else NAN for item in items if item is None or _is_nan(item)]
+    holes = [hole for item in items if (hole := _hole(item))]
     if not holes:
         return None
     needs = frozenset(holes)
     if len(holes) < len(items):
-        text = f"{len(holes)} of {len(items)} values are nil or NaN: only a part was measured"
+        text = f"{len(holes)} of {len(items)} values are no numbers: only a part was measured"
         return Missing("partial data", text, needs)
-    if needs == {NAN}:
+    if NAN in needs:
         return Missing("NaN", NOT_A_NUMBER, needs, whole=True)
+    if INFINITE in needs:
+        return Missing("infinite", NO_NUMBER, needs, whole=True)
     return Missing("no data", NO_DATA, needs, whole=True)
 
 
@@ -83,7 +93,12 @@ def how_to_allow(missing: Missing) -> str:
     """The words for users who want silence to pass."""
     if UNASKED in missing.needs:
         return ""
-    ask = "isNaN(…)" if NAN in missing.needs else "len(result) == 0 or a comparison with nil"
+    ways = {
+        NAN: "isNaN(…)",
+        INFINITE: "isInf(…)",
+        EMPTY: "len(result) == 0 or a comparison with nil",
+    }
+    ask = ", ".join(way for need, way in ways.items() if need in missing.needs)
     return f" (no success without data; a condition that allows it asks for it: {ask})"
 
 
@@ -106,5 +121,10 @@ def policy_for(text: str, metric: str) -> Policy | None:
     return found.get(metric, found.get(""))
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _hole(value: Any) -> str:
+    """Why a value says nothing; "" when it says something."""
+    if value is None:
+        return EMPTY
+    if not isinstance(value, float) or math.isfinite(value):
+        return ""
+    return NAN if math.isnan(value) else INFINITE

@@ -212,6 +212,12 @@ class TelegramSettings(Section):
 
 class PrometheusSettings(Section):
     address: Annotated[str, Doc(description="default address of metrics that name none")] = ""
+    check_freshness: Annotated[
+        bool,
+        Doc(
+            description="with compat safe, ask also whether the series behind a query's ranges are live"
+        ),
+    ] = True
 
 
 class OutletSettings(Section):

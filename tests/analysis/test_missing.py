@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agent.analysis.judge import Judged, judge
 from agent.analysis.missing import (
     NO_DATA,
+    NO_NUMBER,
     NOT_A_NUMBER,
     Missing,
     Policy,
@@ -21,7 +22,7 @@ from agent.analysis.verdict import Compat
 from agent.errors import Refused
 
 NAN = math.nan
-PARTLY = "1 of 2 values are nil or NaN: only a part was measured"
+PARTLY = "1 of 2 values are no numbers: only a part was measured"
 MET = "a comparison met NaN"
 READ = "a part of the metric result that the condition reads is nil or empty"
 
@@ -73,6 +74,8 @@ def judged(
         pytest.param([NAN], "", "result[0] > 0.05", "NaN", NOT_A_NUMBER, id="NaN in a vector"),
         pytest.param([], "", "any(result, # > 0.05)", "no data", NO_DATA, id="none can fail"),
         pytest.param(None, "", "result == 1", "no data", NO_DATA, id="no answer is not 1"),
+        pytest.param(math.inf, "result > 0.95", "", "infinite", NO_NUMBER, id="x / 0 is above all"),
+        pytest.param([-math.inf], "", "result[0] > 1", "infinite", NO_NUMBER, id="and below all"),
         pytest.param(
             [0.01, NAN], "", "any(result, # > 0.05)", "partial data", PARTLY, id="one of two is NaN"
         ),
@@ -120,6 +123,7 @@ def test_what_argo_lets_pass_without_data_is_an_error(
         pytest.param([NAN], "", "isNaN(result[0])", "Failed", id="asked for NaN, and failed"),
         pytest.param([NAN], "isNaN(result[0])", "", "Successful", id="NaN allowed by name"),
         pytest.param([NAN], "result[0] != result[0]", "", "Successful", id="only NaN is another"),
+        pytest.param(math.inf, "isInf(result)", "", "Successful", id="infinite by name"),
         pytest.param(
             [NAN], "isNaN(result[0]) || result[0] < 1", "", "Successful", id="NaN or small"
         ),

@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from agent.analysis.providers.port import Asked
-from agent.analysis.providers.prometheus import convert
+from agent.analysis.providers.prometheus import plan
+from agent.analysis.providers.prometheus_answers import convert
 from agent.analysis.providers.registry import provider_of, providers
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import read
@@ -66,13 +67,13 @@ def converted(response: Response, condition: str = GENEROUS) -> Measurement:
     """What Prometheus' answer comes to, without a server."""
     answer = HttpAnswer(response.status_code, {}, bytes(response.body))
     asked = metric("prometheus", "http://prometheus.example", condition)
-    return convert(Asked(metric=asked, now=NOW), answer)
+    return convert(Asked(metric=asked, now=NOW), answer, plan(asked, "", NOW))
 
 
 def vector(*values: Any) -> Any:
     return {
         "resultType": "vector",
-        "result": [{"metric": {}, "value": [1.0, value]} for value in values],
+        "result": [{"metric": {}, "value": [NOW.timestamp(), value]} for value in values],
     }
 
 
@@ -190,6 +191,55 @@ def test_an_answer_with_warnings_is_no_success_and_keeps_them(
     assert got.value == "[1]"
     assert (got.metadata or {}).get("warnings") == kept
     assert (got.metadata or {}).get("missingData") == ("query warning" if kept else None)
+
+
+def test_hints_of_prometheus_are_kept_and_change_nothing() -> None:
+    got = converted(success(vector("1"), infos=["might not be a counter"]), "result[0] > 0.9")
+    assert got.phase == "Successful"
+    assert (got.metadata or {})["infos"] == '"might not be a counter"'
+
+
+@pytest.mark.parametrize(
+    ("age", "phase"), [(0, "Successful"), (59, "Successful"), (61, "Error"), (-30, "Successful")]
+)
+def test_an_answer_from_a_cache_is_stale(age: float, phase: str) -> None:
+    sample = {"metric": {}, "value": [NOW.timestamp() - age, "1"]}
+    got = converted(success({"resultType": "vector", "result": [sample]}), "result[0] > 0.9")
+    assert got.phase == phase
+    if phase == "Error":
+        assert (got.metadata or {})["missingData"] == "stale sample"
+        assert "61 s older" in got.message
+
+
+@pytest.mark.parametrize(
+    ("second", "phase", "says"),
+    [
+        pytest.param(success({"resultType": "vector", "result": []}), "Error", None, id="not live"),
+        pytest.param(success(vector("1")), "Successful", "unknown", id="another answer"),
+        pytest.param(
+            JSONResponse({"status": "error", "error": "no group"}, 400),
+            "Successful",
+            "unknown",
+            id="a server without such functions",
+        ),
+        pytest.param(Response(status_code=503), "Successful", "unknown", id="away again"),
+    ],
+)
+async def test_the_series_behind_a_rate_are_asked_for_once_more(
+    second: Response, phase: str, says: str | None
+) -> None:
+    async def answer(request: Request) -> Response:
+        asks_again = b"serinus_probe" in await request.body()
+        return second if asks_again else success(vector("1"))
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
+    async with serving(app, host="127.0.0.1", port=0) as port:
+        asked = metric(
+            "prometheus", f"http://127.0.0.1:{port}", "result[0] > 0.9", query="rate(x[2m])"
+        )
+        got = await measured(asked)
+    assert got.phase == phase, got.message
+    assert says is None or (got.metadata or {})["freshness"].startswith(says)
 
 
 @pytest.mark.parametrize(

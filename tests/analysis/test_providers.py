@@ -53,7 +53,7 @@ async def measured(obj: dict[str, Any], compat: Compat = "safe", **options: Any)
 
 
 def vector(*values: str) -> Response:
-    result = [{"metric": {}, "value": [1.0, value]} for value in values]
+    result = [{"metric": {}, "value": [NOW.timestamp(), value]} for value in values]
     return JSONResponse({"status": "success", "data": {"resultType": "vector", "result": result}})
 
 

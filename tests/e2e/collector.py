@@ -1,5 +1,6 @@
 """A loopback HTTP server that keeps what it is sent: the outlet of events under test."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -68,7 +69,7 @@ async def a_prometheus(
         form = parse_qs((await request.body()).decode())
         own.queries.append(form.get("query", [""])[0])
         number = value(own)
-        result = [] if number is None else [{"metric": {}, "value": [0, str(number)]}]
+        result = [] if number is None else [{"metric": {}, "value": [time.time(), str(number)]}]
         return JSONResponse(
             {"status": "success", "data": {"resultType": "vector", "result": result}}
         )

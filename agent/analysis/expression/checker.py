@@ -11,51 +11,20 @@ from agent.analysis.expression import nodes as n
 from agent.analysis.expression.kinds import ANY
 from agent.analysis.expression.natures import (
     BOOL,
-    DURATION,
-    FLOAT,
     INT,
     LIST,
     MAP,
     STRING,
-    TIME,
     UNKNOWN,
     Nature,
     list_of,
     nature_of,
 )
 from agent.analysis.expression.nodes import ExpressionError, Node, marked
+from agent.analysis.expression.operands import contained, either, operation
 from agent.analysis.expression.signatures import Signature, builtin, fit, method
 from agent.api.regex import BadPattern, compile_pattern
 
-_NUMBERS: Final = ("int", "int64", "uint8", "float64")
-_INTEGERS: Final = ("int", "int64", "uint8")
-_TIMES: Final = ("time.Time", "time.Duration")
-_ORDERED: Final = (*_NUMBERS, "string", *_TIMES)
-_WITH_UNKNOWN: Final[Mapping[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("<", ">", "<=", ">=", "+"), _ORDERED),
-    "-": (*_NUMBERS, *_TIMES),
-    "*": (*_NUMBERS, "time.Duration"),
-    **dict.fromkeys(("/", "**"), _NUMBERS),
-    **dict.fromkeys(("%", ".."), _INTEGERS),
-    **dict.fromkeys(("contains", "startsWith", "endsWith", "matches"), ("string",)),
-    **dict.fromkeys(("&&", "||"), ("bool",)),
-}
-"""What an operand may be when the other one is not known."""
-_GIVES: Final[Mapping[str, Nature]] = {
-    **dict.fromkeys(("+", "-", "*"), UNKNOWN),
-    **dict.fromkeys(("/", "**"), FLOAT),
-    "%": INT,
-    "..": list_of(INT),
-}
-_TEMPORAL: Final[Mapping[tuple[str, str, str], Nature]] = {
-    ("+", TIME.go, DURATION.go): TIME,
-    ("+", DURATION.go, TIME.go): TIME,
-    ("+", DURATION.go, DURATION.go): DURATION,
-    ("-", TIME.go, TIME.go): DURATION,
-    ("-", TIME.go, DURATION.go): TIME,
-    ("-", DURATION.go, DURATION.go): DURATION,
-    ("*", DURATION.go, DURATION.go): DURATION,
-}
 _HOLDS: Final = ("all", "any", "none", "one", "filter", "count", "find", "findLast")
 _INDEXES: Final = ("findIndex", "findLastIndex")
 _POINTERS: Final[Mapping[str, Mapping[str, Nature]]] = {
@@ -143,17 +112,17 @@ class Checker:
     def _binary(self, node: n.Binary, scope: Scope) -> Nature:
         left, right = self._nature(node.left, scope), self._nature(node.right, scope)
         if node.operator == "??":
-            return _either(left, right)
+            return either(left, right)
         if left == right or (node.operator == "in" and left == INT):
             self._known_sides[id(node)] = left.go
         if node.operator == "in":
-            found = _contained(left, right)
+            found = contained(left, right)
         elif node.operator in ("==", "!="):
             found = BOOL if left.comparable(right) else None
         else:
             if node.operator == "matches" and isinstance(node.right, n.Literal):
                 check_pattern(node.right.value)
-            found = _operation(node.operator, left, right)
+            found = operation(node.operator, left, right)
         if found is None:
             raise ExpressionError(
                 f"invalid operation: {node.written or node.operator}"
@@ -342,48 +311,6 @@ class Checker:
         n.Let: _let,
         n.Sequence: _sequence,
     }
-
-
-def _either(left: Nature, right: Nature) -> Nature:
-    if left.nil or right.nil:
-        return right if left.nil else left
-    return left if right.assignable(left) else UNKNOWN
-
-
-def _contained(left: Nature, right: Nature) -> Nature | None:
-    if right.map:
-        if not left.unknown and not left.assignable(right.keys()):
-            raise ExpressionError(f"cannot use {left} as type {right.keys()} in map key")
-        return BOOL
-    if right.array:
-        if not left.comparable(right.items()):
-            raise ExpressionError(f"cannot use {left} as type {right.items()} in array")
-        return BOOL
-    return BOOL if right.unknown or (left.unknown and right == STRING) else None
-
-
-def _operation(operator: str, left: Nature, right: Nature) -> Nature | None:
-    """What an operator gives for these operands; None when it does not go with them."""
-    allowed = _WITH_UNKNOWN[operator]
-    gives = _GIVES.get(operator, BOOL)
-    if left.unknown or right.unknown:
-        known = [side for side in (left, right) if not side.unknown]
-        return gives if all(side.go in allowed for side in known) else None
-    if (operator, left.go, right.go) in _TEMPORAL:
-        return _TEMPORAL[operator, left.go, right.go]
-    if left.number and right.number and left.go in allowed and right.go in allowed:
-        if operator in ("+", "-", "*"):
-            return FLOAT if FLOAT in (left, right) else INT
-        return gives
-    if operator == "*" and {left.go, right.go} & {DURATION.go} and (left.number or right.number):
-        return DURATION
-    if operator == "matches" and left.go == "[]uint8" and right == STRING:
-        return BOOL
-    if left != right or left.number or left.go not in allowed:
-        return None
-    if operator in ("+", "-", "*"):
-        return STRING if left == STRING and operator == "+" else None
-    return gives
 
 
 def _of_predicate(name: str, items: Nature, answer: Nature) -> Nature:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from agent.analysis.expression import nodes as n
+from agent.analysis.expression.arithmetic import converted, negated, to_int
 from agent.analysis.expression.formats import shown
 from agent.analysis.expression.kinds import (
     Function,
@@ -16,14 +17,7 @@ from agent.analysis.expression.kinds import (
     is_nil,
 )
 from agent.analysis.expression.nodes import ExpressionError, Node
-from agent.analysis.expression.values import (
-    Budget,
-    binary,
-    converted,
-    negated,
-    string_key,
-    to_int,
-)
+from agent.analysis.expression.values import Budget, binary, string_key
 
 Builtin = Callable[..., Any]
 _NOTHING: Final = object()
@@ -232,7 +226,9 @@ class Interpreter:
 
 def _first_item(items: Any) -> Mapping[str, Any]:
     known = {"index": 0, "acc": None}
-    return {**known, "": items[0]} if isinstance(items, list) and items else known
+    if isinstance(items, str | bytes | list) and items:
+        return {**known, "": fetch(items, 0)}
+    return known
 
 
 def fetch(base: Any, key: Any) -> Any:

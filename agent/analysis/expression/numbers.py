@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
 
+from agent.analysis.expression.arithmetic import converted, negated, truncated
 from agent.analysis.expression.interpreter import Builtin, Interpreter
 from agent.analysis.expression.kinds import (
     Duration,
@@ -20,7 +21,7 @@ from agent.analysis.expression.kinds import (
     wrapped,
 )
 from agent.analysis.expression.nodes import ExpressionError, quoted
-from agent.analysis.expression.values import binary, converted, negated, truncated
+from agent.analysis.expression.values import binary
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _UNDERSCORE: Final = re.compile(r"(?<=[0-9a-fA-FxX])_(?=[0-9a-fA-F])")

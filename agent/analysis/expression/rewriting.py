@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from agent.analysis.expression import nodes as n
+from agent.analysis.expression.arithmetic import divided, power
 from agent.analysis.expression.kinds import wrapped
 from agent.analysis.expression.nodes import ExpressionError, Node, rebuilt, walk
-from agent.analysis.expression.values import divided, power
 
 _COMBINED: Final = {("all", "&&"): "&&", ("any", "||"): "||", ("none", "&&"): "||"}
 _SCALARS: Final = (int, float, str, bool)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import cmp_to_key
 from typing import Any, Final
 
+from agent.analysis.expression.arithmetic import converted
 from agent.analysis.expression.interpreter import Builtin, Interpreter, fetch
 from agent.analysis.expression.kinds import (
     ANY,
@@ -19,7 +20,7 @@ from agent.analysis.expression.kinds import (
     is_map,
 )
 from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import binary, converted, equal
+from agent.analysis.expression.values import binary, equal
 
 _UNSET: Final = object()
 _FEW: Final = 12

@@ -4,14 +4,14 @@ from typing import Final
 
 from agent.analysis.expression import nodes as n
 from agent.analysis.expression.nodes import Node, walk
-from agent.analysis.missing import EMPTY, NAN
+from agent.analysis.missing import EMPTY, INFINITE, NAN
 
 _COMPARISONS: Final = ("==", "!=", "<", ">", "<=", ">=")
-_ASKING: Final = {"isNaN": NAN, "isNil": EMPTY, "default": EMPTY}
+_ASKING: Final = {"isNaN": NAN, "isInf": INFINITE, "isNil": EMPTY, "default": EMPTY}
 
 
 def asked(tree: Node) -> frozenset[str]:
-    """EMPTY and NAN, as far as the expression asks for them."""
+    """EMPTY, NAN and INFINITE, as far as the expression asks for them."""
     return frozenset(found for node in walk(tree) if (found := _question(node)))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.analysis.expression.arithmetic import converted, to_int
 from agent.analysis.expression.formats import json_text, shown
 from agent.analysis.expression.interpreter import Builtin, Interpreter
 from agent.analysis.expression.kinds import (
@@ -28,7 +29,7 @@ from agent.analysis.expression.kinds import (
     readable,
 )
 from agent.analysis.expression.nodes import ExpressionError
-from agent.analysis.expression.values import MAX_SIZE, converted, to_int
+from agent.analysis.expression.values import MAX_SIZE
 
 _SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 _MAX_REPEAT: Final = 1_000_000

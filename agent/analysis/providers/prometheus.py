@@ -1,19 +1,19 @@
 """Prometheus: instant and range queries over its HTTP API (reference: Argo's metricproviders/prometheus)."""
 
 import base64
-import math
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from agent.analysis.expression import evaluate_time
-from agent.analysis.missing import warned
-from agent.analysis.providers.port import Asked, Header, failed, judged
+from agent.analysis.missing import Missing
+from agent.analysis.providers import freshness
+from agent.analysis.providers.port import Asked, Header, failed
+from agent.analysis.providers.prometheus_answers import Query, convert, plain
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import parse_json, read
 from agent.api.durations import parse_go_duration
@@ -24,16 +24,9 @@ from agent.http import Answer, Http
 ADDRESS_VARIABLE: Final = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS"
 TIMEOUT_SECONDS: Final = 30.0
 QUERY: Final = "ResolvedPrometheusQuery"
-
-
-class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to be sent, as plain data."""
-
-    url: str
-    form: dict[str, str]
-    headers: dict[str, str]
-    seconds: float
-    verify: bool
+FRESHNESS: Final = "freshness"
+MAX_AGE_SECONDS: Final = 60.0
+"""Prometheus dates an instant answer with the time of the question; an older one comes from a cache."""
 
 
 class BasicAuth(Struct):
@@ -68,13 +61,20 @@ class Prometheus:
 
     Args:
         address: for metrics that name none; the environment variable of Argo's controller counts, too.
+        check_freshness: also ask whether the series behind a query's ranges are live (`safe` only).
     """
 
     name = "prometheus"
 
     def __init__(
-        self, http: Http, *, address: str = "", environment: Mapping[str, str] | None = None
+        self,
+        http: Http,
+        *,
+        address: str = "",
+        environment: Mapping[str, str] | None = None,
+        check_freshness: bool = True,
     ) -> None:
+        self._check_freshness = check_freshness
         environment = os.environ if environment is None else environment
         self._http = http
         self._address = address or environment.get(ADDRESS_VARIABLE, "")
@@ -83,24 +83,55 @@ class Prometheus:
         _settings(metric, self._address)
 
     async def measure(self, asked: Asked) -> Measurement:
+        """One query, and in `safe` a second one about the series behind its ranges."""
+        metadata = {QUERY: _query_text(asked.metric)}
         try:
             query = plan(asked.metric, self._address, asked.now)
+            answer = await self._ask(query, query.form)
         except Refused as error:
-            return failed(error.detail)
-        metadata = {QUERY: query.form["query"]}
-        try:
-            answer = await self._http.request(
-                "POST",
-                query.url,
-                headers={**query.headers, "Content-Type": "application/x-www-form-urlencoded"},
-                body=urlencode(query.form).encode(),
-                seconds=query.seconds + 2,
-                verify=query.verify,
-            )
+            return failed(error.detail, metadata)
         except Unavailable as error:
             return failed(str(error), metadata)
-        measured = convert(asked, answer)
+        noted, unknown = None, ""
+        found = freshness.ranges(query.form["query"])
+        if found and asked.compat == "safe" and self._check_freshness and not _is_range(query):
+            noted, unknown = await self._doubt(query, found)
+        if unknown:
+            metadata[FRESHNESS] = unknown
+        measured = convert(asked, answer, query, noted=noted)
         return msgspec.structs.replace(measured, metadata={**metadata, **(measured.metadata or {})})
+
+    async def _ask(self, query: Query, form: dict[str, str]) -> Answer:
+        return await self._http.request(
+            "POST",
+            query.url,
+            headers={**query.headers, "Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(form).encode(),
+            seconds=query.seconds + 2,
+            verify=query.verify,
+        )
+
+    async def _doubt(
+        self, query: Query, found: tuple[freshness.Ranged, ...]
+    ) -> tuple[Missing | None, str]:
+        """What speaks against the data, or why that is not known: another server may not have the functions."""
+        form = {"query": freshness.question(found), "timeout": query.form["timeout"]}
+        try:
+            answer = await self._ask(query, form)
+            body = parse_json(answer.body)
+            if not isinstance(body, dict) or body.get("status") != "success":
+                return None, "unknown: the server did not take the question"
+            return freshness.doubt(found, body["data"]["result"]), ""
+        except (Refused, Unavailable, KeyError, TypeError, ValueError, AttributeError) as error:
+            return None, f"unknown: {error}"
+
+
+def _is_range(query: Query) -> bool:
+    return "step" in query.form
+
+
+def _query_text(metric: Metric) -> str:
+    return str(((metric.provider or {}).get("prometheus") or {}).get("query") or "")
 
 
 def plan(metric: Metric, default_address: str, now: datetime) -> Query:
@@ -110,11 +141,14 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
     seconds = float(settings.get("timeout") or TIMEOUT_SECONDS)
     form = {"query": query}
     span = settings.get("rangeQuery")
+    until, age = now, MAX_AGE_SECONDS
     if span:
+        start, until, step = _time(span, "start", now), _time(span, "end", now), _step(span)
+        age = max(age, 2 * step)
         form |= {
-            "start": _seconds(_time(span, "start", now).timestamp()),
-            "end": _seconds(_time(span, "end", now).timestamp()),
-            "step": _seconds(_step(span)),
+            "start": _seconds(start.timestamp()),
+            "end": _seconds(until.timestamp()),
+            "step": _seconds(step),
         }
     form["timeout"] = f"{seconds:g}s"
     headers = {header.key: header.value for header in read(Shape, settings).headers}
@@ -129,68 +163,9 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
         headers=headers,
         seconds=seconds,
         verify=not settings.get("insecure"),
+        until=until,
+        age=age,
     )
-
-
-def convert(asked: Asked, answer: Answer) -> Measurement:
-    """The measurement that an answer of the HTTP API comes to."""
-    try:
-        body: Any = parse_json(answer.body)
-    except Refused:
-        body = None
-    if not isinstance(body, dict) or "status" not in body or answer.status >= 500:
-        return failed(_http_error(answer.status))
-    if body.get("status") != "success":
-        return failed(f"{body.get('errorType', '')}: {body.get('error', '')}")
-    data = body.get("data") or {}
-    try:
-        value, kind = _result(data)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        return failed(f"the answer is not one of Prometheus' query API: {error}")
-    metadata = None
-    if body.get("warnings"):
-        said = body["warnings"]
-        warnings = said if isinstance(said, list) else [said]
-        metadata = {"warnings": ",".join(msgspec.json.encode(w).decode() for w in warnings)}
-    noted = warned(f"Prometheus warns: {metadata['warnings']}") if metadata else None
-    return judged(asked, value, kind, text(value), noted=noted, metadata=metadata)
-
-
-def text(value: float | list[float]) -> str:
-    """The value as Argo records it."""
-    if isinstance(value, list):
-        return f"[{','.join(_number(item) for item in value)}]"
-    return _number(value)
-
-
-def _number(value: float) -> str:
-    """Shortest decimal form without an exponent, as Go's FormatFloat(v, 'f', -1, 64)."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    plain = format(Decimal(repr(value)), "f")
-    return plain.rstrip("0").rstrip(".") if "." in plain else plain
-
-
-def _result(data: Mapping[str, Any]) -> tuple[Any, str]:
-    """The value and its static type, for the conditions."""
-    kind, result = data["resultType"], data["result"]
-    if kind == "scalar":
-        return float(result[1]), "float"
-    if kind == "vector":
-        return [float(sample["value"][1]) for sample in result], "floats"
-    if kind == "matrix":
-        return [float(value) for series in result for _, value in series["values"]], "floats"
-    raise ValueError(f"result type {kind!r} is not supported")
-
-
-def _http_error(status: int) -> str:
-    if status >= 500:
-        return f"server_error: server error: {status}"
-    if status >= 400:
-        return f"client_error: client error: {status}"
-    return f"bad_response: HTTP {status} without an answer of Prometheus' API"
 
 
 def _settings(metric: Metric, default_address: str) -> tuple[dict[str, Any], str]:
@@ -249,4 +224,4 @@ def _step(span: Mapping[str, Any]) -> float:
 
 
 def _seconds(value: float) -> str:
-    return _number(value)
+    return plain(value)

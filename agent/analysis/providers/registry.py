@@ -12,7 +12,11 @@ from agent.http import Http
 
 Options = Mapping[str, Any]
 PROVIDERS: Final[tuple[Callable[[Http, Options], Provider], ...]] = (
-    lambda http, options: Prometheus(http, address=str(options.get("prometheus_address", ""))),
+    lambda http, options: Prometheus(
+        http,
+        address=str(options.get("prometheus_address", "")),
+        check_freshness=bool(options.get("prometheus_check_freshness", True)),
+    ),
     lambda http, _options: Web(http),
 )
 

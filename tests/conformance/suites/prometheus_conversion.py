@@ -1,12 +1,14 @@
 """prometheus-conversion: answers of Prometheus' HTTP API become measurements."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from agent.analysis.providers.port import Asked
-from agent.analysis.providers.prometheus import QUERY, Prometheus, convert, plan
+from agent.analysis.providers.prometheus import QUERY, Prometheus, plan
+from agent.analysis.providers.prometheus_answers import convert
 from agent.api.analysis import Metric
 from agent.api.decode import read
 from agent.errors import Refused
@@ -33,7 +35,10 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
     answer = given["response"]
     body = msgspec.json.encode(answer["body"]) if "body" in answer else answer["text"].encode()
     made = convert(
-        Asked(metric=metric, now=NOW, compat=COMPAT.get()), Answer(answer["status"], {}, body)
+        Asked(metric=metric, now=NOW, compat=COMPAT.get()),
+        Answer(answer["status"], {}, body),
+        # The answers are of other days.
+        msgspec.structs.replace(query, age=math.inf),
     )
     form = {name: value for name, value in query.form.items() if name != "timeout"}
     got: dict[str, Any] = {
