@@ -11,7 +11,7 @@ import pytest
 from agent.analysis.missing import POLICY, Policy
 from agent.analysis.providers.port import Asked
 from agent.api.analysis import Measurement, Metric
-from agent.api.meta import Object
+from agent.api.meta import Key, Object
 from agent.api.names import COMPAT, MISSING_DATA
 from agent.clock import LoopClock
 from agent.cluster.cache import Cache
@@ -57,10 +57,12 @@ class Bench:
         self.provider = provider
 
     @asynccontextmanager
-    async def driving(self, missing: Policy = "error") -> AsyncIterator[AnalysisDriver]:
+    async def driving(
+        self, missing: Policy = "error", owns: Callable[[Key], bool] = lambda _rollout: True
+    ) -> AsyncIterator[AnalysisDriver]:
         cache = Cache(self.store, CACHED, self.clock)
         driver = AnalysisDriver(
-            self.store, cache, self.clock, {"web": self.provider}, missing=missing
+            self.store, cache, self.clock, {"web": self.provider}, missing=missing, owns=owns
         )
         cache.on_change(driver.changed)
         async with asyncio.TaskGroup() as group:
@@ -314,5 +316,28 @@ def test_a_secret_is_waited_for_and_reaches_the_provider_but_no_status() -> None
         assert (asked.metric.provider or {})["web"]["url"] == "http://x/s3cret"
         assert asked.secrets == ("s3cret",)
         assert "s3cret" not in str(bench.status("a"))
+
+    on_a_bench(provider, test)
+
+
+def test_runs_of_rollouts_that_another_replica_drives_are_left_to_it_until_they_are_ours() -> None:
+    provider = Scripted("Successful")
+    ours = {Key("shop", "web"), Key("shop", "alone")}
+
+    def of(rollout: str) -> Object:
+        reference = {"kind": "Rollout", "name": rollout, "uid": rollout, "apiVersion": "v1"}
+        return {"ownerReferences": [reference]}
+
+    async def test(bench: Bench) -> None:
+        async with bench.driving(owns=lambda rollout: rollout in ours) as driver:
+            await bench.start("web-1", metric(), **of("web"))
+            await bench.start("theirs-1", metric(), **of("theirs"))
+            await bench.start("alone", metric())
+            assert await bench.ended("web-1", "alone") == ["Successful", "Successful"]
+            await bench.clock.sleep(60)
+            assert bench.status("theirs-1") == {}
+            ours.add(Key("shop", "theirs"))
+            driver.wake_all()
+            assert await bench.ended("theirs-1") == ["Successful"]
 
     on_a_bench(provider, test)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agent.bus.metrics import Backlog
 from agent.telemetry.metrics import Metrics
 from tests.engine.shop import shop
 from tests.simulation.virtual import run
@@ -97,3 +98,42 @@ def test_a_rollout_is_shown_as_long_as_it_lives() -> None:
             ]
 
     run(main())
+
+
+class Behind:
+    """A bus with one partition that is behind."""
+
+    def backlog(self) -> list[Backlog]:
+        return [Backlog(topic="serinus.inbox", partition=3, records=7, oldest_seconds=1.5)]
+
+    def silent_seconds(self) -> dict[str, float]:
+        return {"serinus.urgent": 61.0}
+
+
+def test_how_far_behind_the_bus_is_and_what_went_over_it() -> None:
+    metrics = Metrics()
+    metrics.observe_bus(Behind())
+    metrics.published("serinus.rollouts", "ok", 0.002)
+    metrics.consumed("serinus.inbox", "later")
+    metrics.unreadable("serinus.inbox", "CorruptRecordException")
+    metrics.rebalanced("serinus.inbox")
+    metrics.rebuilt("producer", "stuck")
+    found = exposed(metrics)
+    place = {"topic": "serinus.inbox", "partition": "3"}
+    assert found["serinus_bus_lag_records"] == [("serinus_bus_lag_records", place, 7)]
+    assert found["serinus_bus_oldest_seconds"] == [("serinus_bus_oldest_seconds", place, 1.5)]
+    assert found["serinus_bus_silent_seconds"][0][1:] == ({"topic": "serinus.urgent"}, 61)
+    counted = {
+        name: found[f"serinus_bus_{name}"][0][1:]
+        for name in ("published", "consumed", "unreadable", "rebalances", "rebuilt")
+    }
+    assert counted == {
+        "published": ({"topic": "serinus.rollouts", "result": "ok"}, 1),
+        "consumed": ({"topic": "serinus.inbox", "result": "later"}, 1),
+        "unreadable": ({"topic": "serinus.inbox", "reason": "CorruptRecordException"}, 1),
+        "rebalances": ({"topic": "serinus.inbox"}, 1),
+        "rebuilt": ({"part": "producer", "reason": "stuck"}, 1),
+    }
+    assert {s[0]: s[2] for s in found["serinus_bus_publish_seconds"]}[
+        "serinus_bus_publish_seconds_count"
+    ] == 1
