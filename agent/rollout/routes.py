@@ -123,7 +123,8 @@ def _weight(draft: Draft, canary_hash: str | None) -> int | None:
     ):
         # Just promoted, whatever came after it: below full weight users would get the version before.
         draft.wait("waits for the stable names to select the promoted version")
-        return None
+        # One of several that somebody lowered follows the stable name, which would never be idle then.
+        return None if facts.routes_agree else live
     if status.stable_rs and (status.abort or promoted):
         return _back(draft, weight)
     if _all_is_ready(draft):

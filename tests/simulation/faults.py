@@ -46,6 +46,7 @@ class Connection:
         rng: random.Random,
         weather: Weather,
         *,
+        writes: Callable[[Kind, str], None] = lambda *_: None,
         wrote: Callable[["Connection", str, Kind, str, str], None] = lambda *_: None,
         read: Callable[["Connection", Kind, Object], None] = lambda *_: None,
     ) -> None:
@@ -53,6 +54,7 @@ class Connection:
         self._clock = clock
         self._rng = rng
         self._weather = weather
+        self._writes = writes
         self._wrote = wrote
         self._read = read
         self.dead = False
@@ -154,6 +156,7 @@ class Connection:
             raise Unavailable("simulated: no answer")
         if kind.kind != "Event" and verb != "create" and draw() < weather.conflict:
             raise Conflict("simulated: somebody was faster")
+        self._writes(kind, name)
         answer = await call()
         self._wrote(self, verb, kind, namespace, name)
         if draw() < weather.lost_answer:

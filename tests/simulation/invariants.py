@@ -70,8 +70,8 @@ class Checker:
         if kind.kind == "Rollout" and after is not None:
             self.read(connection, kind, after)
             self._rollout(before, after)
-        elif ref == ROUTE and before is not None and after is not None:
-            self._route(connection, before, after)
+        elif kind.kind == "VirtualService" and before is not None and after is not None:
+            self._route(connection, ref, before, after)
         elif kind.kind == "Service" and before is not None and after is not None:
             self._service(connection, before, after)
         elif kind.kind == "ReplicaSet":
@@ -107,13 +107,23 @@ class Checker:
         elif self._stopped_at is None:
             self._stopped_at = self._clock.monotonic()
 
-    def _route(self, connection: Connection, before: Object, after: Object) -> None:
-        self._same("I7 only weights of the named route", _unweighted(before), _unweighted(after))
+    def _route(self, connection: Connection, ref: Ref, before: Object, after: Object) -> None:
+        managed = _managed(self._rollout_now())
+        self._same(
+            "I7 only weights of the named route and managed routes",
+            _unweighted(before, managed),
+            _unweighted(after, managed),
+        )
+        for name in ("primary", *(name for name in managed if _stands(after, name))):
+            total = sum(item.get("weight") or 0 for item in _http(after, name)["route"])
+            self._check(total == 100, f"I8 weights of {ref.name}/{name} sum to {total}")
         weights = weights_of(after)
-        self._check(sum(weights) == 100, f"I8 weights sum to {sum(weights)}")
         old, new = weights_of(before)[1], weights[1]
-        if not self.weights or self.weights[-1] != new:
+        if ref == ROUTE and (not self.weights or self.weights[-1] != new):
             self.weights.append(new)
+        for name in managed:
+            if _stands(after, name) and not _stands(before, name):
+                self._managed_route(connection, name)
         if new <= old:
             return
         self._fenced(connection, f"a raise to {new}")
@@ -133,6 +143,27 @@ class Checker:
         )
         self._pods_ready(status.get("currentPodHash", ""), f"I1 raised to {new}")
 
+    def _managed_route(self, connection: Connection, name: str) -> None:
+        what = f"the route '{name}'"
+        self._fenced(connection, what)
+        rollout = self._rollout_now()
+        status = rollout.get("status") or {}
+        if self._stopped_at is not None:
+            late = self._clock.monotonic() - self._stopped_at
+            self._check(late <= RACE_SECONDS, f"I1 {what}, {late:.3f} s after it was stopped")
+        steps = rollout["spec"]["strategy"]["canary"].get("steps") or []
+        asked = steps[: (status.get("currentStepIndex") or 0) + 1]
+        self._check(
+            any(
+                (step.get("setHeaderRoute") or step.get("setMirrorRoute") or {}).get("name") == name
+                for step in asked
+            ),
+            f"I1 {what} before its step",
+        )
+        current = status.get("currentPodHash", "")
+        self._check(self._selected("web-canary") == current, f"I1 {what} leads to another version")
+        self._pods_ready(current, f"I1 {what}")
+
     def _service(self, connection: Connection, before: Object, after: Object) -> None:
         self._same("I7 only the hash in the selector", _unselected(before), _unselected(after))
         if _selector(before) and _selector(before) != _selector(after):
@@ -147,8 +178,14 @@ class Checker:
         if now >= was:
             return
         self._fenced(connection, "removing pods")
-        weights = weights_of(self._last[ROUTE])
-        status = self._rollout_now().get("status") or {}
+        routes = [route for ref, route in self._last.items() if ref.kind == "VirtualService"]
+        rollout = self._rollout_now()
+        leads = any(_stands(route, name) for route in routes for name in _managed(rollout))
+        weights = (
+            max(weights_of(route)[0] for route in routes),
+            max(weights_of(route)[1] for route in routes) or int(leads),
+        )
+        status = rollout.get("status") or {}
         pod_hash = before["metadata"]["labels"][POD_TEMPLATE_HASH]
         names = {
             self._selected("web-stable"): weights[0],
@@ -211,8 +248,30 @@ def _allowed_weight(rollout: Object) -> int:
     return max((step.get("setWeight") or 0 for step in steps[: index + 1]), default=0)
 
 
-def _unweighted(route: Object) -> Any:
+def _managed(rollout: Object) -> tuple[str, ...]:
+    """Names of header and mirror routes that the rollout may create."""
+    routing = rollout["spec"].get("strategy", {}).get("canary", {}).get("trafficRouting") or {}
+    return tuple(item["name"] for item in routing.get("managedRoutes") or ())
+
+
+def http_names(route: Object) -> list[str]:
+    """Names of the http routes, top to bottom."""
+    return [str(item.get("name", "")) for item in route["spec"]["http"]]
+
+
+def _stands(route: Object, name: str) -> bool:
+    return any(item.get("name") == name for item in route["spec"]["http"])
+
+
+def _http(route: Object, name: str) -> dict[str, Any]:
+    return next(item for item in route["spec"]["http"] if item.get("name") == name)
+
+
+def _unweighted(route: Object, managed: tuple[str, ...]) -> Any:
     plain = _content(route)
+    plain["spec"]["http"] = [
+        item for item in plain["spec"]["http"] if item.get("name") not in managed
+    ]
     for item in plain["spec"]["http"]:
         if item.get("name") == "primary":
             for destination in item["route"]:

@@ -18,7 +18,7 @@ from agent.clock import Clock, LoopClock
 from agent.cluster.cache import Cache
 from agent.cluster.local.store import LocalCluster
 from agent.cluster.local.workloads import Workloads
-from agent.cluster.port import KINDS
+from agent.cluster.port import KINDS, Kind
 from agent.engine.engine import Options, RolloutEngine
 from agent.engine.passes import Decide
 from agent.engine.raising import LevelCheck, no_alerts
@@ -128,7 +128,8 @@ class Process:
             world.clock,
             world.rng,
             world.weather,
-            wrote=world.checker.wrote,
+            writes=self._writes,
+            wrote=self._wrote,
             read=world.checker.read,
         )
         self.cache = Cache(self.connection, CACHED, world.clock)
@@ -172,6 +173,20 @@ class Process:
     async def _die(self) -> None:
         await self._killed.wait()
         raise Crash
+
+    def _writes(self, kind: Kind, name: str) -> None:
+        """Before each write (core Events aside): a test may refuse it here."""
+        if kind.kind != "Event":
+            self._world.refuse(kind.kind, name)
+            self._world.at("before-write")
+
+    def _wrote(
+        self, connection: Connection, verb: str, kind: Kind, namespace: str, name: str
+    ) -> None:
+        """After each write, before its answer: a test may end the process here."""
+        self._world.checker.wrote(connection, verb, kind, namespace, name)
+        if kind.kind != "Event":
+            self._reach("after-write")
 
     def _reach(self, point: str) -> None:
         self.reached[point] += 1
@@ -221,6 +236,8 @@ class World:
         self.owners = {0}
         self.processes: list[Process | None] = [None] * replicas
         self.background: list[asyncio.Future[Any]] = []
+        self.refuse: Callable[[str, str], None] = lambda _kind, _name: None
+        """Called with kind and name before each write; what it raises is the server's answer."""
         self._at: dict[tuple[str, int], Callable[[], None]] = {}
         self._reached: Counter[str] = Counter()
 
