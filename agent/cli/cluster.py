@@ -1,17 +1,17 @@
 """`serinus cluster`: a Kubernetes API in one process, and the two things one does with any cluster."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import typer
 import yaml
 
+from agent.cli.sources import LOCAL_KUBECONFIG, Connected, text_of
 from agent.clock import SystemClock
 from agent.errors import SerinusError
 
@@ -20,7 +20,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-LOCAL_KUBECONFIG: Final = Path("local.kubeconfig")
 T = TypeVar("T")
 
 Kubeconfig = Annotated[
@@ -99,9 +98,9 @@ def apply(
         manifests = [
             manifest
             for file in files
-            for manifest in parse(_text_of(file), source=file, namespace=namespace)
+            for manifest in parse(text_of(file), source=file, namespace=namespace)
         ]
-        async with _Connected(kubeconfig) as cluster:
+        async with Connected(kubeconfig) as cluster:
             for manifest in manifests:
                 typer.echo(f"{manifest} {await apply_one(cluster, manifest)}")
 
@@ -137,7 +136,7 @@ def get(
 
     async def work() -> None:
         wanted = kind_named(kind)
-        async with _Connected(kubeconfig) as cluster:
+        async with Connected(kubeconfig) as cluster:
             if name:
                 found = [await cluster.get(wanted, namespace, name)]
             else:
@@ -174,32 +173,6 @@ async def _serve(options: Any, kubeconfig: Path) -> None:
         if running.stopped.done():
             running.stopped.result()
     typer.echo("stopped")
-
-
-class _Connected:
-    """The cluster of a kubeconfig, closed at the end."""
-
-    def __init__(self, kubeconfig: Path | None) -> None:
-        named = os.environ.get("KUBECONFIG", "")
-        self._kubeconfig = kubeconfig or (Path(named) if named else LOCAL_KUBECONFIG)
-
-    async def __aenter__(self) -> Any:
-        from agent.cluster.kubernetes import connect
-
-        self._cluster = await connect(SystemClock(), kubeconfig=self._kubeconfig)
-        return self._cluster
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._cluster.aclose()
-
-
-def _text_of(file: str) -> str:
-    if file == "-":
-        return sys.stdin.read()
-    try:
-        return Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file}: {error}") from error
 
 
 def _run(work: Callable[[], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ import typer
 
 import agent
 from agent.cli import cluster, events, kafka
+from agent.cli.plan import plan
 from agent.errors import Refused, SerinusError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ settings_app = typer.Typer(
     help="Settings: what there is, and what is in force.", no_args_is_help=True
 )
 app.add_typer(settings_app, name="settings")
+app.command()(plan)
 
 
 @app.command()

@@ -38,12 +38,15 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def parse(text: str, *, source: str, namespace: str = "default") -> list[Manifest]:
+def parse(
+    text: str, *, source: str, namespace: str = "default", others: bool = False
+) -> list[Manifest]:
     """The objects of a YAML (or JSON) text, Lists unpacked.
 
     Args:
         source: named in errors.
         namespace: of objects that name none.
+        others: pass over objects of kinds that are not known here, instead of refusing them.
 
     Raises Refused with the document and the fix.
     """
@@ -55,8 +58,9 @@ def parse(text: str, *, source: str, namespace: str = "default") -> list[Manifes
         _manifest(obj, f"{source}, document {number}", namespace)
         for number, document in enumerate(documents, start=1)
         for obj in _unpacked(document)
+        if not (others and isinstance(obj, dict) and _is_other(obj))
     ]
-    if not manifests:
+    if not manifests and not others:
         raise Refused("no objects in it", field=source)
     return manifests
 
@@ -117,6 +121,13 @@ def _unpacked(document: Any) -> Iterator[Any]:
             yield from _unpacked(item)
     elif document is not None:
         yield document
+
+
+def _is_other(obj: Object) -> bool:
+    """Whether it is an object of a kind that is not known here."""
+    kind = KINDS.get(str(obj.get("kind")))
+    group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+    return bool(obj.get("kind") and obj.get("apiVersion")) and (kind is None or kind.group != group)
 
 
 def _manifest(obj: Any, where: str, namespace: str) -> Manifest:

@@ -18,6 +18,7 @@ from agent.engine.exposure import is_overexposed
 from agent.engine.neighbours import Neighbours
 from agent.errors import Refused
 from agent.rollout.types import Observation, Policy
+from agent.traffic.routers import router_of, routing_of
 from agent.traffic.types import Router
 
 Routers = Mapping[str, Router]
@@ -117,14 +118,7 @@ class Observer:
     def router(self, rollout: Object) -> Router | None:
         """The router that the spec configures, when it is one of ours."""
         typed = self.typed(rollout)
-        canary = typed.spec.strategy.canary if typed else None
-        routing = canary.traffic_routing if canary else None
-        if routing is None:
-            return None
-        for name, router in self._routers.items():
-            if getattr(routing, name, None) is not None:
-                return router
-        return None
+        return router_of(routing_of(typed), self._routers) if typed else None
 
     def references(self, rollout: Object) -> tuple[Ref, ...]:
         """The route objects that this rollout's router reads."""

@@ -15,7 +15,7 @@ from agent.rollout.facts import bare_facts, read_facts
 from agent.rollout.field_errors import invalid_spec_message
 from agent.rollout.sharing import sharing_errors
 from agent.rollout.types import Decision, Observation, Stage, Write
-from agent.traffic.routers import ROUTERS, refused_routers
+from agent.traffic.routers import ROUTERS, refused_routers, router_of, routing_of
 from agent.traffic.types import FieldError, Router
 
 
@@ -32,7 +32,7 @@ def decide(observation: Observation, routers: Mapping[str, Router] = ROUTERS) ->
     lowers: list[Write] = []
     standing: list[FieldError] = []
     try:
-        draft = Draft(read_facts(observation, _router(rollout, routers), rollout))
+        draft = Draft(read_facts(observation, router_of(routing_of(rollout), routers), rollout))
         _validate(draft, routers)
         standing = _route_errors(draft, observation, routers)
         try:
@@ -103,15 +103,6 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def _router(rollout: Rollout, routers: Mapping[str, Router]) -> Router | None:
-    strategy = rollout.spec.strategy.canary
-    routing = strategy.traffic_routing if strategy else None
-    for name, router in routers.items():
-        if routing is not None and getattr(routing, name, None) is not None:
-            return router
-    return None
-
-
 class _InvalidSpec(Exception):
     """What only the user can mend, with every field."""
 
@@ -123,7 +114,7 @@ class _InvalidSpec(Exception):
 def _validate(draft: Draft, routers: Mapping[str, Router]) -> None:
     """Argo's rules first, then what we do not drive. References do not matter once it is aborted."""
     rollout, facts = draft.rollout, draft.facts
-    errors: list[FieldError] = [*validation.validate(rollout), *_not_driven(rollout, routers)]
+    errors: list[FieldError] = [*validation.validate(rollout), *not_driven(rollout, routers)]
     if not errors:
         errors += steps.validate(draft)
     if not errors and not rollout.status.abort:
@@ -147,7 +138,8 @@ def _route_errors(
     return errors + sharing_errors(rollout, facts.router, facts.routes, observation.rivals, routers)
 
 
-def _not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[FieldError]:
+def not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[FieldError]:
+    """What a manifest asks for that is not driven, by field, with what to do instead."""
     spec = rollout.spec
     if spec.strategy.blue_green is not None:
         yield FieldError(
@@ -163,8 +155,7 @@ def _not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[Fie
         yield FieldError(
             "spec.workloadRef", "is not driven by Serinus yet; put the template into the Rollout"
         )
-    routing = spec.strategy.canary.traffic_routing if spec.strategy.canary else None
-    for error in refused_routers(routing):
+    for error in refused_routers(routing_of(rollout)):
         if error.field.rpartition(".")[2] not in routers:
             yield error
 

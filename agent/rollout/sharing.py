@@ -7,6 +7,7 @@ from agent.api.meta import Key, Object, Ref
 from agent.api.rollout import Rollout
 from agent.errors import Refused
 from agent.rollout.references import SERVICE_FIELDS, referenced_services
+from agent.traffic.routers import router_of, routing_of
 from agent.traffic.types import FieldError, RouteObjects, Router
 
 _ROUTING = "spec.strategy.canary.trafficRouting"
@@ -46,7 +47,7 @@ def sharing_errors(
                 for role, name in services
                 if name in used
             ]
-        other_router = _router(other, routers)
+        other_router = router_of(routing_of(other), routers)
         claimed = other_router.claims(other, routes) if other_router else ()
         errors += [
             FieldError(
@@ -57,12 +58,3 @@ def sharing_errors(
             if claim in claimed
         ]
     return errors
-
-
-def _router(rollout: Rollout, routers: Mapping[str, Router]) -> Router | None:
-    canary = rollout.spec.strategy.canary
-    routing = canary.traffic_routing if canary else None
-    for name, router in routers.items():
-        if routing is not None and getattr(routing, name, None) is not None:
-            return router
-    return None

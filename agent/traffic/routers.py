@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from agent.api.rollout import TrafficRouting
+from agent.api.rollout import Rollout, TrafficRouting
 from agent.traffic.istio import Istio
 from agent.traffic.types import FieldError, Router
 
@@ -22,9 +22,17 @@ _OTHERS: Mapping[str, str] = {
 }
 
 
-def router_of(routing: TrafficRouting | None) -> Router | None:
+def routing_of(rollout: Rollout) -> TrafficRouting | None:
+    """spec.strategy.canary.trafficRouting; None without one."""
+    canary = rollout.spec.strategy.canary
+    return canary.traffic_routing if canary else None
+
+
+def router_of(
+    routing: TrafficRouting | None, routers: Mapping[str, Router] = ROUTERS
+) -> Router | None:
     """The router that the manifest configures; None without one that we drive."""
-    for name, router in ROUTERS.items():
+    for name, router in routers.items():
         if routing is not None and getattr(routing, name, None) is not None:
             return router
     return None

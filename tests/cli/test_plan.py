@@ -1,0 +1,199 @@
+"""`serinus plan` as its user sees it, and that it says what the engine does."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from copy import deepcopy
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from agent.api.meta import Object, Ref
+from agent.cli.root import app
+from agent.clock import SystemClock
+from agent.cluster.kubernetes import connect
+from agent.cluster.local.server import Options, local_cluster_running
+from agent.cluster.port import KINDS
+from agent.rollout.preview import preview
+from tests.rollout.istio_world import istio_world
+from tests.simulation.manifests import rollout, virtual_service
+
+HEADER = {"name": "beta", "match": [{"headerName": "x", "headerValue": {"exact": "1"}}]}
+STEPS: list[dict[str, Any]] = [
+    {"setCanaryScale": {"replicas": 1}},
+    {"setHeaderRoute": HEADER},
+    {"setWeight": 20},
+    {"pause": {"duration": 5}},
+    {"setHeaderRoute": {"name": "beta"}},
+    {"setCanaryScale": {"matchTrafficWeight": True}},
+    {"setWeight": 60},
+]
+
+
+def serinus(*arguments: str | Path, text: str = "") -> tuple[int, str, str]:
+    made = CliRunner().invoke(app, ["plan", *(str(item) for item in arguments)], input=text)
+    return made.exit_code, made.stdout, made.stderr
+
+
+def manifests(*objects: Object) -> str:
+    return yaml.safe_dump_all(list(objects))
+
+
+def a_rollout(steps: list[dict[str, Any]] = STEPS) -> Object:
+    made = rollout(deepcopy(steps))
+    made["spec"]["strategy"]["canary"]["trafficRouting"]["managedRoutes"] = [{"name": "beta"}]
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rollout.yaml").write_text(manifests(a_rollout()))
+    other: Object = {"apiVersion": "example.com/v1", "kind": "Sausage", "metadata": {"name": "x"}}
+    (tmp_path / "route.yml").write_text(manifests(virtual_service(), other))
+    (tmp_path / "notes.txt").write_text("not a manifest")
+    return tmp_path
+
+
+def test_every_step_is_shown_with_the_difference_it_makes(folder: Path) -> None:
+    code, said, _ = serinus("-f", folder)
+    assert code == 0
+    for line in (
+        "Rollout shop/web",
+        "  step 1: setCanaryScale{replicas: 1} (canary weight 0)\n    no route object changes",
+        "    raise: managed routes 'beta' on VirtualService shop/web",
+        "  step 3: setWeight: 20 (canary weight 20)\n    raise: canary weight 20",
+        "--- VirtualService/shop/web",
+        "    -      weight: 100\n",
+        "    +      weight: 80\n",
+        "    lower: managed routes 'beta' on VirtualService shop/web",
+        "  promotion: all traffic on the new version (canary weight 100)",
+        "  an abort at the end of the steps (canary weight 0)",
+    ):
+        assert line in said.replace("lower: canary weight 20 and", "lower:"), line
+    assert "admin" not in [line.strip("+- ") for line in said.splitlines() if line[4:5] in "+-"]
+
+
+def test_json_is_for_programs(folder: Path) -> None:
+    code, said, _ = serinus("-f", folder, "-o", "json")
+    (item,) = msgspec.json.decode(said)
+    assert (code, item["refused"], item["router"]) == (0, False, "istio")
+    steps = [stage for stage in item["stages"] if stage["kind"] == "step"]
+    assert [stage["weight"] for stage in steps] == [0, 0, 20, 20, 20, 20, 60]
+    assert [operation["op"] for operation in steps[6]["changes"][0]["patch"][-2:]] == [
+        "replace", "replace",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "sentence"),
+    [
+        pytest.param(
+            manifests(a_rollout()), 1, 'virtualservices.networking.istio.io "web" not found',
+            id="a route object that is in no manifest",
+        ),
+        pytest.param(
+            manifests(a_rollout([{"experiment": {}}]), virtual_service()), 1, "steps[0]",
+            id="a step that is not driven",
+        ),
+        pytest.param(manifests(virtual_service()), 2, "no Rollout in the manifests", id="no Rollout"),
+        pytest.param("a: [", 2, "not YAML", id="no YAML"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_named(text: str, code: int, sentence: str) -> None:
+    got, said, trouble = serinus("-f", "-", text=text)
+    assert (got, sentence in said + trouble) == (code, True), said + trouble
+
+
+def test_two_rollouts_on_one_route_are_refused() -> None:
+    twin = a_rollout()
+    twin["metadata"]["name"] = "twin"
+    code, said, _ = serinus("-f", "-", text=manifests(a_rollout(), twin, virtual_service()))
+    assert code == 1
+    assert "is also driven by Rollout shop/twin" in said
+    assert "is also driven by Rollout shop/web" in said
+
+
+def test_without_a_router_no_route_changes() -> None:
+    plain = rollout([{"setWeight": 20}])
+    canary = plain["spec"]["strategy"]["canary"]
+    for member in ("trafficRouting", "canaryService", "stableService"):
+        del canary[member]
+    code, said, _ = serinus("-f", "-", text=manifests(plain))
+    assert (code, "no router" in said) == (0, True)
+
+
+def test_help_has_examples() -> None:
+    code, said, _ = serinus("--help")
+    assert (code, "serinus plan -f deploy/ --live" in said) == (0, True)
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """A cluster on a loop in another thread, with a VirtualService that Git does not have."""
+    ready, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def live() -> None:
+        clock = SystemClock()
+        async with local_cluster_running(Options(kubeconfig=tmp_path / "k"), clock):
+            cluster = await connect(clock, kubeconfig=tmp_path / "k")
+            route = virtual_service()
+            route["spec"]["http"][1]["route"][1]["weight"] = 7
+            for obj in (route, {**a_rollout([]), "spec": {**a_rollout([])["spec"], "replicas": 1}}):
+                await cluster.create(KINDS[obj["kind"]], obj)
+            await cluster.aclose()
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(live()))
+    thread.start()
+    assert ready.wait(10)
+    yield tmp_path / "k"
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    assert not thread.is_alive()
+    loop.close()
+
+
+def test_live_takes_the_route_objects_from_the_cluster(kubeconfig: Path, tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(manifests(a_rollout()))
+    code, said, trouble = serinus("-f", file, "--live", "--kubeconfig", kubeconfig)
+    assert code == 0, said + trouble
+    assert "    -      weight: 7\n" in said
+    missing = tmp_path / "missing"
+    code, _, trouble = serinus("-f", file, "--live", "--kubeconfig", missing)
+    assert (code, "missing" in trouble) == (1, True)
+
+
+@pytest.mark.parametrize("by_subset", [False, True], ids=["by host", "by subset"])
+def test_the_plan_is_what_the_engine_does(by_subset: bool) -> None:
+    """The same states of the route objects, in the same order, by the production code on simulated pods."""
+    world = istio_world(deepcopy(STEPS), managed=["beta"], by_subset=by_subset)
+    kinds = ("VirtualService", "DestinationRule")
+    world.set_image("v2")
+    routes = {ref: obj for ref, obj in world.objects.items() if ref.kind in kinds}
+    said = preview(world.rollout, routes, (), world.routers)
+    assert not said.is_refused
+    planned = [
+        (change.ref, change.after["spec"])
+        for stage in said.stages
+        if stage.kind != "abort"
+        for change in stage.changes
+    ]
+    done: list[tuple[Ref, Any]] = []
+    for _ in range(80):
+        world.pods_follow()
+        decision = world.one_pass()
+        done += [
+            (write.ref, deepcopy(world.objects[write.ref]["spec"]))
+            for write in decision.writes
+            if write.ref.kind in kinds
+        ]
+        world.now += timedelta(seconds=1)
+    assert done == planned
