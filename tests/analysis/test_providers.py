@@ -160,3 +160,11 @@ def test_a_provider_that_is_not_driven_is_refused_by_name(
     metric = read(Metric, {"name": "m", "provider": provider})
     with pytest.raises(Refused, match=words):
         provider_of(metric, providers(Http(), {}))
+
+
+async def test_what_was_asked_of_the_web_is_kept_without_a_password() -> None:
+    server = Server(JSONResponse({"rate": 0.5}))
+    async with server.up() as address:
+        url = address.replace("http://", "http://user:hunter2@") + "/rate?of=shop"
+        got = await measured({"provider": {"web": {"url": url}}})
+    assert got.metadata == {"ResolvedWebRequest": f"GET {address}/rate?of=shop"}

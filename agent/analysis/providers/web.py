@@ -1,6 +1,7 @@
 """Web: any HTTP API that answers JSON or text (reference: Argo's metricproviders/webmetric)."""
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -13,6 +14,8 @@ from agent.errors import Refused, Unavailable
 from agent.http import Answer, Http
 
 TIMEOUT_SECONDS: Final = 10.0
+ASKED: Final = "ResolvedWebRequest"
+"""In a measurement's metadata: what was asked, after arguments were filled in."""
 _WITH_BODY: Final = ("POST", "PUT")
 
 
@@ -55,6 +58,7 @@ class Web:
             request = plan(asked.metric)
         except Refused as error:
             return failed(str(error) if error.field else error.detail)
+        metadata = {ASKED: f"{request.method} {_shown(request.url)}"}
         try:
             answer = await self._http.request(
                 request.method,
@@ -65,8 +69,15 @@ class Web:
                 verify=request.verify,
             )
         except Unavailable as error:
-            return failed(str(error))
-        return convert(asked, answer)
+            return failed(str(error), metadata)
+        measured = convert(asked, answer)
+        return msgspec.structs.replace(measured, metadata={**metadata, **(measured.metadata or {})})
+
+
+def _shown(url: str) -> str:
+    """Without a password in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def plan(metric: Metric) -> Request:
