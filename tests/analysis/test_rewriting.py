@@ -30,6 +30,8 @@ from agent.analysis.expression import ExpressionError, evaluate
         pytest.param("nil in ['', 'b']", True, id="nil among texts is the empty one"),
         pytest.param("2 in 1..9999999", True, id="a range need not be made"),
         pytest.param("isNaN(1)", False, id="a whole number where a float is wanted"),
+        pytest.param("isInf(-(0) + max(3, []))", None, id="nor beside something unknown"),
+        pytest.param("all(result, #in result)", None, id="no operator right after a pointer"),
         pytest.param("isNaN(len(result))", None, id="but not a computed one"),
         pytest.param(
             "sum(['a' + string(1), 'b'])", "a1b", id="a sum of texts that are written out"

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from agent.analysis.expression import ExpressionError, evaluate, typed
 from agent.analysis.expression.formats import float_text, rfc3339, shown
-from agent.analysis.expression.kinds import Duration, Function, Table, as_bytes, go_type
+from agent.analysis.expression.kinds import Duration, Function, Table, go_type, readable
 from agent.analysis.expression.values import Budget
 from tests.fuzz.grammar import RESULTS, Grammar
 
@@ -140,8 +140,7 @@ def canonical(value: Any) -> Any:
             pairs = value.pairs() if isinstance(value, Table) else list(value.items())
             found = [[canonical(key), canonical(item)] for key, item in pairs]
             return [go_type(value), sorted(found, key=json.dumps)]
-    text = as_bytes(shown(value, Budget())).decode("utf-8", "replace")
-    return [go_type(value), text]
+    return [go_type(value), readable(shown(value, Budget()))]
 
 
 def _ordered(value: Any) -> Any:

@@ -11,6 +11,7 @@ from agent.analysis.expression import nodes as n
 from agent.analysis.expression.kinds import ANY
 from agent.analysis.expression.natures import (
     BOOL,
+    FLOAT,
     INT,
     LIST,
     MAP,
@@ -62,8 +63,12 @@ class Checker:
         self._nature(tree, Scope({}))
 
         def mark(new: Node, old: Node) -> Node:
-            sides = self._known_sides.get(id(old))
-            return replace(new, of=sides) if sides and isinstance(new, n.Binary) else new
+            known = self._known_sides.get(id(old))
+            if known and isinstance(new, n.Binary):
+                return replace(new, of=known)
+            if known and isinstance(new, n.Call):
+                return replace(new, arguments=tuple(_as_float(found) for found in new.arguments))
+            return new
 
         return marked(tree, mark)
 
@@ -186,7 +191,10 @@ class Checker:
             raise ExpressionError(f"{callee} is not callable")
         if signature is None:
             return UNKNOWN
-        return fit(name, signature, [self._nature(found, scope) for found in node.arguments])
+        given = [self._nature(found, scope) for found in node.arguments]
+        if FLOAT in signature.parameters and all(nature.integer for nature in given):
+            self._known_sides[id(node)] = FLOAT.go
+        return fit(name, signature, given)
 
     def _called(self, callee: Node, scope: Scope) -> tuple[str, Signature | None]:
         """The name of what is called, and its signature if it is known."""
@@ -311,6 +319,18 @@ class Checker:
         n.Let: _let,
         n.Sequence: _sequence,
     }
+
+
+def _as_float(node: Node) -> Node:
+    """Whole numbers that are written where a float is wanted are floats: `isNaN(1)`."""
+    match node:
+        case n.Literal(value) if type(value) is int:
+            return n.Literal(float(value))
+        case n.Unary(_, operand):
+            return replace(node, operand=_as_float(operand))
+        case n.Binary("+" | "-" | "*", left, right):
+            return replace(node, left=_as_float(left), right=_as_float(right))
+    return node
 
 
 def _of_predicate(name: str, items: Nature, answer: Nature) -> Nature:

@@ -59,7 +59,12 @@ def tokens(text: str) -> list[Token]:
         kind, source = match.lastgroup or "", match.group()
         if kind == "space":
             continue
-        found.append(_token(kind, source, match.start()))
+        pointer = found[-1] if found and found[-1].text == "#" else None
+        if kind == "name" and pointer and pointer.at + 1 == match.start():
+            # `#in` is a pointer of that name, whatever the word means elsewhere.
+            found.append(Token("name", source, source, match.start()))
+        else:
+            found.append(_token(kind, source, match.start()))
     found.append(Token("end", "end of expression", None, len(text)))
     return found
 

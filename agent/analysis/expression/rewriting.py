@@ -19,31 +19,12 @@ _SCALARS: Final = (int, float, str, bool)
 
 def rewritten(tree: Node) -> Node:
     """The tree as it runs. Raises ExpressionError for a remainder by the constant 0."""
-    tree = rebuilt(rebuilt(tree, _float_arguments), _in_texts)
+    tree = rebuilt(tree, _in_texts)
     while (folded := rebuilt(tree, _folded)) is not tree:
         tree = folded
     for rule in (_in_range, *_RULES):
         tree = rebuilt(tree, rule)
     return tree
-
-
-def _float_arguments(node: Node) -> Node:
-    """`isNaN(1)`: whole numbers that are written where a float is wanted are floats."""
-    match node:
-        case n.Call(n.Name("isNaN" | "isInf"), (argument,)):
-            return replace(node, arguments=(_as_float(argument),))
-    return node
-
-
-def _as_float(node: Node) -> Node:
-    match node:
-        case n.Literal(value) if type(value) is int:
-            return n.Literal(float(value))
-        case n.Unary(_, operand):
-            return replace(node, operand=_as_float(operand))
-        case n.Binary("+" | "-" | "*", left, right):
-            return replace(node, left=_as_float(left), right=_as_float(right))
-    return node
 
 
 def _in_texts(node: Node) -> Node:
