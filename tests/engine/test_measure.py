@@ -324,14 +324,22 @@ def test_runs_of_rollouts_that_another_replica_drives_are_left_to_it_until_they_
     provider = Scripted("Successful")
     ours = {Key("shop", "web"), Key("shop", "alone")}
 
-    def of(rollout: str) -> Object:
-        reference = {"kind": "Rollout", "name": rollout, "uid": rollout, "apiVersion": "v1"}
-        return {"ownerReferences": [reference]}
-
     async def test(bench: Bench) -> None:
+        async def of(rollout: str) -> Object:
+            """Its owner exists, or the garbage collector takes the run."""
+            meta = {"name": rollout, "namespace": "shop"}
+            made = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": meta}
+            stored = await bench.store.create(KINDS["Rollout"], {**made, "spec": {}})
+            reference = {"name": rollout, "uid": stored["metadata"]["uid"]}
+            return {
+                "ownerReferences": [
+                    {"apiVersion": made["apiVersion"], "kind": "Rollout", **reference}
+                ]
+            }
+
         async with bench.driving(owns=lambda rollout: rollout in ours) as driver:
-            await bench.start("web-1", metric(), **of("web"))
-            await bench.start("theirs-1", metric(), **of("theirs"))
+            await bench.start("web-1", metric(), **await of("web"))
+            await bench.start("theirs-1", metric(), **await of("theirs"))
             await bench.start("alone", metric())
             assert await bench.ended("web-1", "alone") == ["Successful", "Successful"]
             await bench.clock.sleep(60)
