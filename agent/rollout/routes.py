@@ -69,8 +69,14 @@ def move(draft: Draft) -> None:
 def _admitted(
     draft: Draft, changes: Sequence[RouteChange], desired: Desired
 ) -> Sequence[RouteChange]:
-    """The changes without raises that would only carry on a fight with another writer."""
+    """The changes without raises that nothing allows now, or that would only carry on a fight.
+
+    One of several routes may be below the others (somebody lowered it), so the weight alone does not tell.
+    """
     kinds = {change.direction for change in changes}
+    stopped = draft.blocked or draft.status.abort
+    if stopped and (draft.facts.policy.frozen or not _hands_over(draft)):
+        return [change for change in changes if change.direction != "raise"]
     if "raise" in kinds:
         live, aim = draft.facts.live_weight or 0, desired.canary_weight
         managed = frozenset(item.name for item in desired.managed if item.match)
@@ -116,11 +122,7 @@ def _weight(draft: Draft, canary_hash: str | None) -> int | None:
     live = facts.live_weight
     weight = weights.wanted(draft.rollout, facts.new, draft.stable, facts.others, live=live).weight
     promoted = status.stable_rs == status.current_pod_hash
-    if (
-        status.stable_rs
-        and live == defaults.max_traffic_weight(draft.rollout)
-        and _names_are_behind(draft)
-    ):
+    if _hands_over(draft):
         # Just promoted, whatever came after it: below full weight users would get the version before.
         draft.wait("waits for the stable names to select the promoted version")
         # One of several that somebody lowered follows the stable name, which would never be idle then.
@@ -176,6 +178,14 @@ def _all_is_ready(draft: Draft) -> bool:
     if not (status.promote_full or not facts.steps) or not status.stable_rs or status.abort:
         return False
     return facts.new is not None and facts.new.available >= defaults.replicas(draft.rollout)
+
+
+def _hands_over(draft: Draft) -> bool:
+    """Whether a promoted version has all traffic by the canary's names, until the stable ones come over."""
+    full = defaults.max_traffic_weight(draft.rollout)
+    return bool(
+        draft.status.stable_rs and draft.facts.live_weight == full and _names_are_behind(draft)
+    )
 
 
 def _names_are_behind(draft: Draft) -> bool:

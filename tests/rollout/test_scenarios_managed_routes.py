@@ -250,3 +250,24 @@ def test_a_weight_is_complete_only_when_every_route_shows_it() -> None:
     assert world.status["currentStepIndex"] == 0, "the second route still shows 0"
     world.after(60)
     assert world.status["currentStepIndex"] == 2
+
+
+def test_a_route_of_several_that_somebody_lowered_stays_there_under_a_hold() -> None:
+    """I1: the highest of the weights is the decided one, and still nothing may rise."""
+    world = istio_world([{"setWeight": 20}, PAUSE])
+    other = Ref("VirtualService", "default", "internal")
+    world.objects[other] = {**world.objects[ROUTE], "metadata": {"name": "internal"}}
+    lowered = world.objects[other]
+    both = [{"name": name, "routes": ["primary"]} for name in ("web", "internal")]
+    routing: dict[str, Any] = {"istio": {"virtualServices": both}}
+    world.edit(lambda spec: spec["strategy"]["canary"].update(trafficRouting=routing))
+    world.set_image("v2")
+    world.settle()
+    given.hold(world)
+    world.settle()
+    world.objects[other] = lowered
+    world.after(60)
+    assert world.objects[other] == lowered
+    given.release(world)
+    world.settle()
+    assert world.objects[other] != lowered

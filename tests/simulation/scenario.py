@@ -7,24 +7,42 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent.api.holds import Hold
+from agent.api.meta import Object
 from agent.api.names import HOLDS, OUTBOX_CONDITION
 from agent.api.times import format_time
 from agent.cluster.port import KINDS
 from agent.engine.crash_points import CRASH_POINTS
 from agent.events.catalogue import Cause
 from tests.simulation.faults import CALM, Weather
+from tests.simulation.invariants import http_names
 from tests.simulation.manifests import (
     KEY,
+    ROUTE,
     Steps,
     namespace,
     rollout,
     service,
     virtual_service,
+    weights_of,
 )
 from tests.simulation.world import World
 
 STORMY: Final = Weather(conflict=0.05, unavailable=0.03, lost_answer=0.03)
 SETTLE_SECONDS: Final = 120.0
+SEVERAL: Final = 0.4
+"""Share of the seeds with several VirtualServices, header and mirror routes, and foreign weights."""
+ROUTES: Final = ("web", "web-internal")
+MANAGED_STEPS: Final[Steps] = [
+    {"setCanaryScale": {"replicas": 1}},
+    {
+        "setHeaderRoute": {
+            "name": "beta",
+            "match": [{"headerName": "x-beta", "headerValue": {"exact": "1"}}],
+        }
+    },
+    {"setMirrorRoute": {"name": "shadow", "match": [{"path": {"prefix": "/"}}]}},
+    {"setCanaryScale": {"matchTrafficWeight": True}},
+]
 
 
 @dataclass
@@ -87,13 +105,19 @@ async def eventful(seed: int) -> Result:
     )
     points = list(CRASH_POINTS)
     crash_at = [(rng.choice(points), rng.randint(1, 4)) for _ in range(rng.choice([0, 1, 2, 4]))]
-    await _shop(world, _steps(rng, waits=True), rng.choice([1, 2, 5, 10]))
+    steps, happenings = _steps(rng, waits=True), HAPPENINGS
+    replicas = rng.choice([1, 2, 5, 10])
+    if random.Random(f"several {seed}").random() < SEVERAL:
+        steps, happenings = [*MANAGED_STEPS, *steps], (*HAPPENINGS, *[_foreign_weights] * 4)
+        await _several_routes(world, steps, replicas)
+    else:
+        await _shop(world, steps, replicas)
     async with world.alive(*crash_at):
         await _first_version(world)
         await set_image(world, "web:2")
         async with asyncio.TaskGroup() as group:
             for number in range(rng.randint(1, 6)):
-                happening = rng.choice(HAPPENINGS)
+                happening = rng.choice(happenings)
                 group.create_task(_later(world, rng.uniform(0, 12), happening, number))
         await _settled(world)
         await _quiet(world)
@@ -189,6 +213,20 @@ async def _gitops_resync(world: World, _number: int) -> None:
     world.checker.remember()
 
 
+async def _foreign_weights(world: World, _number: int) -> None:
+    """Somebody sets the weights of one route, up or down."""
+    name = world.rng.choice(ROUTES)
+    found = world.store.peek("VirtualService", KEY.namespace, name) or virtual_service()
+    at = http_names(found).index("primary")
+    weight = world.rng.choice([0, 10, 70, 100])
+    patch = [
+        {"op": "replace", "path": f"/spec/http/{at}/route/{index}/weight", "value": value}
+        for index, value in enumerate((100 - weight, weight))
+    ]
+    await world.store.json_patch(KINDS["VirtualService"], KEY.namespace, name, patch)
+    world.checker.remember()
+
+
 async def _death(world: World, _number: int) -> None:
     world.crash()
 
@@ -223,6 +261,28 @@ async def _shop(world: World, steps: Steps, replicas: int) -> None:
         service("web-canary"),
         virtual_service(),
         rollout(steps, replicas=replicas),
+    )
+
+
+async def _several_routes(world: World, steps: Steps, replicas: int) -> None:
+    """Two VirtualServices, and steps that put routes of their own in front."""
+    routes = []
+    for name in ROUTES:
+        made = virtual_service()
+        made["metadata"]["name"] = name
+        made["spec"]["hosts"] = [f"{name}.example.com"]
+        routes.append(made)
+    both = [{"name": name, "routes": ["primary"]} for name in ROUTES]
+    routing = {
+        "istio": {"virtualServices": both},
+        "managedRoutes": [{"name": "shadow"}, {"name": "beta"}],
+    }
+    await world.apply(
+        namespace(),
+        service("web-stable"),
+        service("web-canary"),
+        *routes,
+        rollout(steps, replicas=replicas, trafficRouting=routing),
     )
 
 
@@ -283,6 +343,10 @@ def _served_as_said(world: World) -> None:
     over = status.get("abort") or status.get("currentPodHash") == stable
     if over and world.weight() in (0, 100) and served != stable:
         world.checker.violations.append(f"users reach {served}, the status says {stable}")
+    for route in world.store.peek_all("VirtualService"):
+        standing = {"beta", "shadow"}.intersection(http_names(route))
+        if over and (standing or weights_of(route) != weights_of(_route(world))):
+            world.checker.violations.append(f"left on {route['metadata']['name']}: {standing}")
     left = {
         item["metadata"]["name"]: item["spec"]["replicas"]
         for item in world.store.peek_all("ReplicaSet")
@@ -290,6 +354,12 @@ def _served_as_said(world: World) -> None:
     }
     if over and left:
         world.checker.violations.append(f"pods are left over: {left}")
+
+
+def _route(world: World) -> Object:
+    found = world.store.peek(*ROUTE)
+    assert found is not None
+    return found
 
 
 def _result(world: World, seed: int) -> Result:
