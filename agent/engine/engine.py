@@ -24,6 +24,8 @@ from agent.engine.exposure import view_of
 from agent.engine.intents import Intents
 from agent.engine.interest import Interest
 from agent.engine.lane import Lanes
+from agent.engine.leftovers import KIND as DESTINATION_RULE
+from agent.engine.leftovers import Leftovers
 from agent.engine.metrics import Meter
 from agent.engine.notice import Notice
 from agent.engine.observe import Objects, Observer, Routers
@@ -174,6 +176,9 @@ class RolloutEngine:
             reach=reach,
             timed=meter.aborted,
         )
+        self._leftovers = Leftovers(
+            objects, self._observer, writer, owns=self._ownership.owns, spawn=self._spawn_cleaning
+        )
         swap = Swap(writer, objects, reach)
         self._intents = Intents(writer, objects, swap)
         self._commands = Commands(objects, clock, swap)
@@ -239,6 +244,8 @@ class RolloutEngine:
             self.wake(key, "neighbour")
         for key in tuple(self._interest.of(ref, obj)):
             self.wake(key, ref.kind, urgent=self._observer.is_overexposed(key, ref))
+        if self._group is not None and ref.kind in ("Rollout", DESTINATION_RULE):
+            self._look_for_leftovers(ref, old, new)
         if ref.kind == "Rollout":
             key = Key(ref.namespace, ref.name)
             if new is None:
@@ -380,7 +387,21 @@ class RolloutEngine:
     def _wake_all(self) -> None:
         for key in self._keys():
             self.wake(key, "start")
+        self._leftovers.look_at_all()
         self._look_at_outboxes()
+
+    def _look_for_leftovers(self, ref: Ref, old: Object | None, new: Object | None) -> None:
+        if ref.kind == DESTINATION_RULE and new is not None:
+            self._leftovers.look(new)
+        elif ref.kind == "Rollout" and (new or {}).get("spec") != (old or {}).get("spec"):
+            self._leftovers.look_at_all(ref.namespace)
+
+    def _spawn_cleaning(self, run: Coroutine[Any, Any, None]) -> bool:
+        if self._group is None:
+            run.close()
+            return False
+        self._group.create_task(run, name="leftovers")
+        return True
 
     def _look_at_outboxes(self) -> None:
         if self._relay is not None:

@@ -77,6 +77,19 @@ def shelter_operations(
     return guards_first(operations)
 
 
+def cleanup_operations(rule: Object) -> tuple[Operation, ...]:
+    """Operations that take every hash and our annotation away, as when no rollout had driven the rule."""
+    annotations = (rule.get("metadata") or {}).get("annotations") or {}
+    operations: list[Operation] = []
+    if MANAGED_BY in annotations:
+        at = pointer("metadata", "annotations", MANAGED_BY)
+        operations += [check(at, annotations[MANAGED_BY]), remove(at)]
+    for index, subset in enumerate(_subsets(rule)):
+        if POD_TEMPLATE_HASH in (subset.get("labels") or {}):
+            operations += _label(index, subset, "")
+    return guards_first(operations)
+
+
 def switch_delay(
     rollout: Rollout, available: Mapping[str, tuple[str, int, int]], **hashes: str
 ) -> str:
