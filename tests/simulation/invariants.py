@@ -14,6 +14,8 @@ from tests.simulation.manifests import KEY, ROLLOUT, ROUTE, weights_of
 
 RACE_SECONDS = 0.5
 """A write that was under way when an abort or a hold was stored may still land this much later."""
+LATE_SECONDS = 0.2
+"""What a process knows of pods may be this old: the watch's lag, and a pass."""
 FENCE_SECONDS = 0.05
 """A guarded write may be under way this long after somebody else wrote the Rollout: two half latencies."""
 
@@ -32,6 +34,8 @@ class Checker:
         self.published: set[str] = set()
         """Ids that the bus has accepted."""
         self._stopped_at: float | None = None
+        self._foreign_route_at = float("-inf")
+        self._scaled_at: dict[str, float] = {}
         self._first_write = False
         self.violations: list[str] = []
         """What was broken, in order; each begins with the virtual time and the invariant's number.
@@ -53,6 +57,11 @@ class Checker:
         self._superseded[str(before["metadata"]["resourceVersion"])] = self._clock.monotonic()
         self.remember()
         self._note_stop(self._rollout_now())
+
+    def foreign_route(self) -> None:
+        """Somebody else wrote a route: what is under way to the pods was decided before."""
+        self._foreign_route_at = self._clock.monotonic()
+        self.remember()
 
     def read(self, connection: Connection, kind: Kind, obj: Object) -> None:
         """A process read an object past its cache."""
@@ -175,6 +184,9 @@ class Checker:
         if before is None:
             return
         was, now = _replicas(before), _replicas(after) if after is not None else 0
+        if now != was:
+            name = before["metadata"]["labels"][POD_TEMPLATE_HASH]
+            self._scaled_at[name] = self._clock.monotonic()
         if now >= was:
             return
         self._fenced(connection, "removing pods")
@@ -191,7 +203,8 @@ class Checker:
             self._selected("web-stable"): weights[0],
             self._selected("web-canary"): weights[1],
         }
-        if now == 0 and status.get("stableRS"):
+        raced = self._clock.monotonic() - self._foreign_route_at <= RACE_SECONDS
+        if now == 0 and status.get("stableRS") and not raced:
             self._check(
                 not names.get(pod_hash),
                 f"I3 removed the pods of {pod_hash} at weight {names.get(pod_hash)}",
@@ -215,6 +228,9 @@ class Checker:
         self._check(stale <= FENCE_SECONDS, f"I6 {what} behind a fence lost {stale:.3f} s ago")
 
     def _pods_ready(self, pod_hash: str, what: str) -> None:
+        seconds = self._clock.monotonic() - self._scaled_at.get(pod_hash, float("-inf"))
+        if seconds <= LATE_SECONDS:
+            return  # the watch of another process may not have told it yet that they went
         for replica_set in self._store.peek_all("ReplicaSet"):
             if replica_set["metadata"]["labels"].get(POD_TEMPLATE_HASH) == pod_hash:
                 available = (replica_set.get("status") or {}).get("availableReplicas") or 0

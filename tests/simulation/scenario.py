@@ -224,7 +224,7 @@ async def _foreign_weights(world: World, _number: int) -> None:
         for index, value in enumerate((100 - weight, weight))
     ]
     await world.store.json_patch(KINDS["VirtualService"], KEY.namespace, name, patch)
-    world.checker.remember()
+    world.checker.foreign_route()
 
 
 async def _death(world: World, _number: int) -> None:
@@ -328,7 +328,8 @@ async def _quiet(world: World) -> None:
 
     await world.clock.sleep(2)
     await world.until(is_empty, within=60, what="the outbox is empty")
-    await world.clock.sleep(70)  # pods that an abort or a promotion left over are gone by then
+    # Pods that an abort or a promotion left over are gone by then, also when a raise had to wait its period.
+    await world.clock.sleep(110)
     version = world.store.now_version()
     await world.clock.sleep(30)
     _served_as_said(world)
