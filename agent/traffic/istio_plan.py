@@ -24,6 +24,7 @@ def virtual_service_changes(
     weight, managed = desired.canary_weight, desired.managed
     experiments = {d.service_name: d.weight for d in desired.additional if d.service_name}
     lowers: list[Operation] = []
+    raises: list[Operation] = []
     trouble: Refused | None = None
     try:
         targets = targets_in(rollout, route, service, roles) if weight is not None else ()
@@ -35,8 +36,7 @@ def virtual_service_changes(
         except Refused as error:
             trouble = trouble or error
             continue
-        if _lowers(target, weight or 0, experiments):
-            lowers += written
+        (lowers if _lowers(target, weight or 0, experiments) else raises).extend(written)
     removed: list[Operation] = []
     try:
         removed = removals(route, service, managed)
@@ -46,11 +46,13 @@ def virtual_service_changes(
     changes: list[RouteChange] = []
     if lowers:
         names = [str(operation["value"]) for operation in removed if operation["op"] == "test"]
-        reason = _reason(route.ref, weight, names)
+        reason = _reason(route.ref, weight if len(lowers) > len(removed) else None, names)
         changes.append(change_of(route.ref, service, guards_first(lowers), "lower", reason))
     if trouble is None:
         try:
-            changes += _raises(rollout, route, service, changes, roles, desired, experiments)
+            if changes and weight is not None:
+                raises = _rewritten(rollout, route, changes[0].after, roles, weight, experiments)
+            changes += _raises(rollout, route, service, changes, roles, desired, raises)
         except Refused as error:
             trouble = error
     return changes, trouble
@@ -63,16 +65,13 @@ def _raises(
     lowers: Sequence[RouteChange],
     roles: Roles,
     desired: Desired,
-    experiments: Mapping[str, int],
+    weights: Sequence[Operation],
 ) -> list[RouteChange]:
-    """What is left to write once the lower is written."""
+    """What is left to write once the lower is written: `weights`, and managed routes with these weights."""
     before = lowers[0].after if lowers else service
-    weights: list[Operation] = []
-    if desired.canary_weight is not None:
-        for target in targets_in(rollout, route, before, roles):
-            weights += rewrite(target, roles, desired.canary_weight, experiments)
-    weights = list(guards_first(weights))
-    inserted = insertions(rollout, route, apply(before, weights), roles, desired.managed)
+    weights = guards_first(weights)
+    after = apply(before, weights) if weights else before
+    inserted = insertions(rollout, route, after, roles, desired.managed)
     if not weights and not inserted:
         return []
     guard = [] if lowers else unchanged_since_read(before)
@@ -82,6 +81,22 @@ def _raises(
     reason = _reason(route.ref, desired.canary_weight if weights else None, names)
     patch = guards_first([*guard, *weights, *inserted])
     return [change_of(route.ref, before, patch, "raise", reason)]
+
+
+def _rewritten(
+    rollout: Rollout,
+    route: Route,
+    service: Object,
+    roles: Roles,
+    weight: int,
+    experiments: Mapping[str, int],
+) -> list[Operation]:
+    """The operations that the weights still need; what fell has moved the indexes."""
+    return [
+        operation
+        for target in targets_in(rollout, route, service, roles)
+        for operation in rewrite(target, roles, weight, experiments)
+    ]
 
 
 def targets_in(rollout: Rollout, route: Route, service: Object, roles: Roles) -> tuple[Target, ...]:
