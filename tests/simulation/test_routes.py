@@ -253,6 +253,44 @@ def test_an_abort_takes_header_and_mirror_off_without_any_lane() -> None:
     assert run(main()) < 0.5
 
 
+@pytest.mark.parametrize("how", ["abort path", "lane"])
+def test_a_route_that_refuses_to_be_lowered_keeps_no_other_up(how: str) -> None:
+    """The first of three cannot be written: by the abort path, or by the lane after a foreign raise."""
+
+    def refuse(kind: str, name: str) -> None:
+        if (kind, name) == ("VirtualService", ROUTES[0]):
+            raise Invalid("simulated: the webhook refuses it")
+
+    async def main() -> float:
+        made = Run(ABORTED)
+        world = made.world = World(21)
+        await world.apply(
+            namespace(), service("web-stable"), service("web-canary"),
+            *(route(name) for name in ROUTES), a_rollout(),
+        )  # fmt: skip
+
+        def others_are_down() -> bool:
+            return all(weights_of(made.routes()[name])[1] == 0 for name in ROUTES[1:])
+
+        async with world.alive():
+            await world.until(lambda: is_promoted(world), within=60, what="the first version")
+            if how == "lane":
+                world.refuse = refuse
+                for name in ROUTES:
+                    await somebody_sets(made, name, 70)
+            else:
+                await set_image(world, "web:2")
+                await world.until(lambda: world.weight() == 60, within=90, what="weight 60")
+                world.owners, world.refuse = set(), refuse
+                await world.clock.sleep(1)
+                await world.engine.abort(KEY, alert("Down"))
+            began = world.clock.monotonic()
+            await world.until(others_are_down, within=5, what="the others are down", every=0.01)
+            return world.clock.monotonic() - began
+
+    assert run(main()) < 0.3
+
+
 async def somebody_sets(made: Run, name: str, weight: int) -> None:
     """A person or a Git agent writes the weights of one route, without looking at anything."""
     current = made.routes()[name]["spec"]["http"]
