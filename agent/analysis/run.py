@@ -28,6 +28,7 @@ from agent.api.analysis import (
     MetricResult,
     RunSummary,
 )
+from agent.api.names import JUDGE_STATE
 from agent.api.times import format_time
 from agent.errors import Refused
 
@@ -164,8 +165,10 @@ def record(result: MetricResult, measurement: Measurement, *, limit: int = 0) ->
 
     Counters move when a measurement is finished; errors are not counted in `count`, and nothing is when the
     policy for missing data says so. The newest `limit`
-    measurements are kept, ten when the limit is not positive.
+    measurements are kept, ten when the limit is not positive. What a judge remembers is taken out of the
+    measurement and kept with the result, where no limit reaches it.
     """
+    result, measurement, is_look = _remembered(result, measurement)
     kept = list(result.measurements or ())
     if kept and kept[-1].phase not in COMPLETED:
         started = kept[-1].started_at or measurement.started_at
@@ -175,7 +178,27 @@ def record(result: MetricResult, measurement: Measurement, *, limit: int = 0) ->
     size = limit if limit > 0 else DEFAULT_RETENTION
     ignored = (measurement.metadata or {}).get(POLICY) == "ignore"
     counted = result if ignored else _counted(result, measurement.phase)
+    if is_look and measurement.phase == "Running":
+        # A judge that has looked and goes on has got an answer: errors before it are not consecutive.
+        counted = replace(counted, consecutive_error=0)
     return replace(counted, phase=result.phase or "Running", measurements=kept[-size:])
+
+
+def state_of(result: MetricResult | None) -> str:
+    """What a judge remembers of a metric; "" when nothing."""
+    return ((result.metadata if result else None) or {}).get(JUDGE_STATE, "")
+
+
+def _remembered(
+    result: MetricResult, measurement: Measurement
+) -> tuple[MetricResult, Measurement, bool]:
+    """Both with the judge's state in its place, and whether there was one."""
+    metadata = dict(measurement.metadata or {})
+    state = metadata.pop(JUDGE_STATE, None)
+    if state is None:
+        return result, measurement, False
+    kept = {**(result.metadata or {}), JUDGE_STATE: state}
+    return replace(result, metadata=kept), replace(measurement, metadata=metadata or None), True
 
 
 def _counted(result: MetricResult, phase: str) -> MetricResult:

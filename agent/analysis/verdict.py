@@ -6,6 +6,7 @@ Rules: Argo's `assessMetricStatus`. Where `safe` differs from `argo` is said bes
 from typing import Final, Literal
 
 from agent.api.analysis import IntOrString, Measurement, Metric, MetricResult
+from agent.api.names import SEQUENTIAL
 
 Compat = Literal["safe", "argo"]
 
@@ -27,12 +28,28 @@ def limit_of(value: IntOrString | None, *, default: int = 0) -> int:
 def effective_count(metric: Metric) -> int | None:
     """Measurements (errors do not count) after which the metric is complete; None: no end.
 
-    Without a count a metric is measured once, or for ever when it has an interval.
+    Without a count a metric is measured once, or for ever when it has an interval. The sequential judge
+    comes to one verdict; its count is of looks.
     """
+    if is_judged(metric):
+        return 1
     count = limit_of(metric.count)
     if count:
         return count
     return None if metric.interval else 1
+
+
+def is_judged(metric: Metric) -> bool:
+    """Whether the metric is the sequential judge's."""
+    plugin = (metric.provider or {}).get("plugin")
+    return isinstance(plugin, dict) and plugin.get(SEQUENTIAL) is not None
+
+
+def is_endless(metric: Metric) -> bool:
+    """Whether it may go on being measured for ever."""
+    if is_judged(metric):
+        return not limit_of(metric.count)
+    return effective_count(metric) is None
 
 
 def last_measurement(result: MetricResult) -> Measurement | None:

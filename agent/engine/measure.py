@@ -18,8 +18,8 @@ from agent.analysis import arguments
 from agent.analysis.missing import Policy
 from agent.analysis.providers.port import Asked, failed
 from agent.analysis.providers.port import Provider as MetricProvider
-from agent.analysis.providers.registry import provider_of
-from agent.analysis.run import assess, record
+from agent.analysis.providers.registry import name_of, provider_of
+from agent.analysis.run import assess, record, state_of
 from agent.analysis.schedule import due
 from agent.analysis.verdict import Compat
 from agent.api.analysis import (
@@ -27,11 +27,11 @@ from agent.api.analysis import (
     AnalysisRunStatus,
     Argument,
     Measurement,
-    Metric,
     MetricResult,
 )
 from agent.api.decode import read, write
 from agent.api.meta import Key, Object, Ref
+from agent.api.names import JUDGE_STATE, ROLLOUT_TYPE
 from agent.api.times import format_time
 from agent.clock import Clock
 from agent.cluster.port import KINDS, Cluster
@@ -171,10 +171,22 @@ class AnalysisDriver:
             wake = plan.next_wake
             self._timers.set(key, wake + MOMENT if wake is not None else None)
             return None
+        results = {result.name: result for result in status.metric_results or ()}
+        background = run.metadata.label(ROLLOUT_TYPE) == "Background"
         async with asyncio.TaskGroup() as group:
             tasks = {
                 name: group.create_task(
-                    self._measure(metrics[name], secrets, wanted.compat, policies[name])
+                    self._measure(
+                        Asked(
+                            metric=metrics[name],
+                            now=self._clock.now(),
+                            compat=wanted.compat,
+                            missing=policies[name],
+                            secrets=secrets,
+                            state=state_of(results.get(name)),
+                            background=background,
+                        )
+                    )
                 )
                 for name in names
             }
@@ -191,16 +203,10 @@ class AnalysisDriver:
                 found.append(((rollout or {}).get("metadata") or {}).get("annotations") or {})
         return wishes(found, self._wishes_by_default)
 
-    async def _measure(
-        self, metric: Metric, secrets: tuple[str, ...], compat: Compat, missing: Policy
-    ) -> Measurement:
-        started = self._clock.now()
-        name = next(iter(metric.provider or {}), "")
+    async def _measure(self, asked: Asked) -> Measurement:
+        name = name_of(asked.metric)
         try:
-            provider = provider_of(metric, self._providers)
-            asked = Asked(
-                metric=metric, now=started, compat=compat, missing=missing, secrets=secrets
-            )
+            provider = provider_of(asked.metric, self._providers)
             async with self._places, asyncio.timeout(MEASURE_SECONDS):
                 made = await provider.measure(asked)
         except Refused as error:
@@ -210,17 +216,22 @@ class AnalysisDriver:
         self._counted(name, made.phase)
         log.info(
             "analysis.measured",
-            metric=metric.name,
+            metric=asked.metric.name,
             phase=made.phase,
             value=made.value,
             message=made.message,
         )
-        return _masked(_timed(made, started, self._clock.now()), secrets)
+        return _masked(_timed(made, asked.now, self._clock.now()), asked.secrets)
 
     async def _record(
         self, key: Key, run: AnalysisRun, measured: Mapping[str, Measurement], resolved: AnalysisRun
     ) -> None:
-        """Store the measurements; on a conflict onto what is there now, for they cannot be made again."""
+        """Store the measurements; on a conflict onto what is there now, for they cannot be made again.
+
+        A judge's look can, and what it remembers builds upon what it was given: it is dropped when another
+        look was stored meanwhile.
+        """
+        given = {r.name: state_of(r) for r in resolved.status.metric_results or ()}
         limits = arguments.retention_limits(
             resolved.spec.metrics or (), resolved.spec.measurement_retention or ()
         )
@@ -228,6 +239,9 @@ class AnalysisDriver:
             results = {r.name: r for r in run.status.metric_results or ()}
             for name, measurement in measured.items():
                 result = results.get(name) or MetricResult(name=name)
+                is_look = JUDGE_STATE in (measurement.metadata or {})
+                if is_look and state_of(result) != given.get(name, ""):
+                    continue
                 results[name] = record(result, measurement, limit=limits.get(name, 0))
             ordered = [results[m.name] for m in resolved.spec.metrics or () if m.name in results]
             status = msgspec.structs.replace(run.status, metric_results=ordered)
@@ -320,7 +334,11 @@ def _masked(made: Measurement, secrets: tuple[str, ...]) -> Measurement:
             text = text.replace(secret, "*****")
         return text
 
-    metadata = {name: mask(value) for name, value in (made.metadata or {}).items()} or None
+    # A judge's state is numbers, and a secret that looks like one must not change them.
+    metadata = {
+        name: value if name == JUDGE_STATE else mask(value)
+        for name, value in (made.metadata or {}).items()
+    } or None
     return msgspec.structs.replace(
         made, message=mask(made.message), value=mask(made.value), metadata=metadata
     )

@@ -200,7 +200,7 @@ def _endless_errors(use: Use, template: AnalysisTemplate) -> list[FieldError]:
             f"Invalid value for count: {'<nil>' if metric.count is None else metric.count}",
         )
         for metric in metrics
-        if verdict.effective_count(metric) is None
+        if verdict.is_endless(metric)
     ]
 
 

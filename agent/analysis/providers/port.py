@@ -17,6 +17,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         missing: what a measurement without data is (`safe` only).
+        state: what the provider's last measurement of this metric left in JUDGE_STATE, "" when nothing.
+        background: the metric watches beside the steps; to end early is to stop watching.
         secrets: values that must not appear in messages or metadata.
     """
 
@@ -25,6 +27,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     compat: Compat = "safe"
     missing: Policy = "error"
     secrets: tuple[str, ...] = ()
+    state: str = ""
+    background: bool = False
 
 
 class Header(Struct):
@@ -39,6 +43,9 @@ class Provider(Protocol):
 
     An answer that is late or unreadable is never Successful. What a readable answer comes to, also an empty
     one, is for `judged` to say; the value and what was asked (the resolved query) belong to the measurement.
+
+    A measurement that needs more time is Running and has a `resume_at`; it is made again then, and replaced.
+    What must be remembered until then goes into its metadata as JUDGE_STATE, and comes back as `Asked.state`.
     """
 
     name: str

@@ -101,6 +101,32 @@ class Prometheus:
         measured = convert(asked, answer, query, noted=noted)
         return msgspec.structs.replace(measured, metadata={**metadata, **(measured.metadata or {})})
 
+    async def raw(
+        self, settings: Mapping[str, Any], form: Mapping[str, str], now: datetime
+    ) -> dict[str, Any]:
+        """The body of a successful answer to a question of another provider's.
+
+        Args:
+            settings: address, headers, authentication, insecure and timeout as of this provider.
+            form: of the request; with a `step` it is a range query.
+
+        Raises Refused for settings and questions that cannot be, Unavailable without an answer.
+        """
+        metric = Metric(provider={"prometheus": {**settings, "query": form["query"]}})
+        query = plan(metric, self._address, now)
+        if "step" in form:
+            query = msgspec.structs.replace(query, url=f"{query.url}_range")
+        answer = await self._ask(query, {**query.form, **form})
+        try:
+            body = parse_json(answer.body)
+        except Refused:
+            body = None
+        if not isinstance(body, dict) or "status" not in body:
+            raise Unavailable(f"HTTP {answer.status} without an answer of Prometheus' API")
+        if body["status"] != "success":
+            raise Unavailable(f"{body.get('errorType', '')}: {body.get('error', '')}")
+        return body
+
     async def _ask(self, query: Query, form: dict[str, str]) -> Answer:
         return await self._http.request(
             "POST",

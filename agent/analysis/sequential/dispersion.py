@@ -7,7 +7,6 @@ dispersion. Neighbours are compared, so that a rate that drifts is not taken for
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
 ENOUGH_BAD: Final = 20.0
@@ -18,7 +17,7 @@ MOST: Final = 1000.0
 def dispersion(counts: Sequence[tuple[float, float]]) -> float | None:
     """The dispersion of (requests, bad requests) per interval, at least 1; None when there are too few.
 
-    For independent bursts of size S it is E[S²]/E[S].
+    For independent bursts of size S it is E[S²]/E[S]. An interval without requests stands for one that is not known.
     """
     scatter, bad, pairs = 0.0, 0.0, 0
     for (n1, k1), (n2, k2) in zip(counts[::2], counts[1::2], strict=False):
@@ -32,8 +31,3 @@ def dispersion(counts: Sequence[tuple[float, float]]) -> float | None:
     if bad < ENOUGH_BAD or pairs < ENOUGH_PAIRS:
         return None
     return min(MOST, max(1.0, scatter / bad))
-
-
-def steps(totals: Sequence[float]) -> list[float | None]:
-    """Increases between neighbours of a sum of counters; None where the sum fell (a pod went, a counter began anew)."""
-    return [after - before if after >= before else None for before, after in pairwise(totals)]

@@ -3,8 +3,9 @@
 Numbers may be given as texts, because arguments (`{{args.alpha}}`) are texts.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -133,15 +134,20 @@ def interval_of(metric: Metric) -> float:
     return seconds_of(metric.interval) if metric.interval else DEFAULT_INTERVAL_SECONDS
 
 
-def with_edges(selector: str, edges: tuple[float, ...]) -> str:
-    """The selector of buckets, restricted to these edges and the whole; `250`, `250.0` and `2.5e+02` are one edge."""
+def with_edges(selector: str, edges: Sequence[float]) -> str:
+    """The selector of buckets, restricted to these edges; `250`, `250.0` and `2.5e+02` are one, infinity is all."""
     found = _SELECTOR.fullmatch(selector)
     name, matchers = (found["name"] or "", found["matchers"] or "") if found else ("", "")
-    texts = [text for edge in edges for text in dict.fromkeys((f"{edge:.15g}", f"{edge:g}"))]
-    patterns = [f"{text.replace('.', '[.]').replace('+', '[+]')}([.]0+)?" for text in texts]
-    own = f'le=~"{"|".join(patterns)}|[+]Inf"'
+    own = f'le=~"{"|".join(pattern for edge in edges for pattern in _patterns(edge))}"'
     given = matchers.strip().rstrip(",").strip()
     return f"{name.strip()}{{{given},{own}}}" if given else f"{name.strip()}{{{own}}}"
+
+
+def _patterns(edge: float) -> list[str]:
+    if math.isinf(edge):
+        return ["[+]Inf"]
+    texts = dict.fromkeys((f"{edge:.15g}", f"{edge:g}"))
+    return [f"{text.replace('.', '[.]').replace('+', '[+]')}([.]0+)?" for text in texts]
 
 
 def _check_arms(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.analysis.sequential import evidence
-from agent.analysis.sequential.dispersion import dispersion, steps
+from agent.analysis.sequential.dispersion import dispersion
 from agent.analysis.sequential.ladder import Ladder, ladder
 from agent.analysis.sequential.likelihood import Comparison, Stratum, add, empty, merge
 
@@ -238,7 +238,3 @@ def test_too_little_says_nothing_about_bursts() -> None:
     assert dispersion([(100.0, 1.0)] * 10) is None
     assert dispersion([]) is None
     assert dispersion([(100.0, 3.0)] * 16) == 1.0
-
-
-def test_a_sum_that_falls_is_a_hole_in_the_steps() -> None:
-    assert steps([1.0, 4.0, 2.0, 2.0]) == [3.0, None, 0.0]
