@@ -33,8 +33,9 @@ test: $(READY) ## unit, property, contract, scenario and simulation tests, and t
 e2e: $(READY) ## the shipped processes: cluster, agent, alerts, kill -9
 	$(BIN)/python -m pytest -m e2e -n 2 tests/e2e
 
-soak: $(READY) ## long simulations and fuzzing (minutes to hours; SEEDS=n, EXPRESSIONS=n; needs Go)
+soak: $(READY) ## long simulations and fuzzing (minutes to hours; SEEDS=n, RUNS=n, EXPRESSIONS=n; needs Go)
 	$(BIN)/python -m tests.simulation --seeds $${SEEDS:-2000}
+	$(BIN)/python -m tests.sequential --runs $${RUNS:-4000}
 	$(BIN)/python -m tests.fuzz.expressions --count $${EXPRESSIONS:-100000} --seed $${SEED:-1}
 
 check: $(READY) ## format, lint, types, layers
