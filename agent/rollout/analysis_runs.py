@@ -3,12 +3,13 @@
 Failed and Error abort the rollout, Inconclusive pauses it (reference: Argo's rollout/analysis.go).
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from agent.analysis.composition import analysis_run
-from agent.api.analysis import AnalysisRun
+from agent.analysis.run import state_of
+from agent.api.analysis import AnalysisRun, MetricResult
 from agent.api.meta import Ref
 from agent.api.names import PAUSE_INCONCLUSIVE_ANALYSIS
 from agent.api.rollout import RolloutAnalysis, RunReference
@@ -16,6 +17,11 @@ from agent.events.catalogue import Cause
 from agent.rollout.draft import Draft, merge
 from agent.rollout.types import Stage, Write
 
+EVIDENCE_BYTES: Final = 1900
+"""Of the 2 KiB that an event's cause may carry."""
+_BADNESS: Final = {"Inconclusive": 1, "Error": 2, "Failed": 3}
+_VALUE: Final = 100
+_SENTENCE: Final = 400
 DONE = ("Successful", "Failed", "Error", "Inconclusive")
 _FAILED = ("Failed", "Error")
 
@@ -149,20 +155,47 @@ def _act(draft: Draft, reference: RunReference | None, what: str) -> None:
 
 
 def evidence(run: AnalysisRun) -> dict[str, Any]:
-    """The numbers behind a run's verdict: per metric its phase, counters and last values."""
+    """The numbers behind a run's verdict: per metric its phase, counters and last values; the worst metrics first.
+
+    At most EVIDENCE_BYTES of JSON; `more` says how many metrics did not fit.
+    """
+    results = sorted(
+        run.status.metric_results or (), key=lambda r: (r.dry_run, -_BADNESS.get(r.phase, 0))
+    )
+    found: dict[str, Any] = {"analysisRun": run.metadata.name, "phase": run.status.phase}
     metrics: dict[str, Any] = {}
-    for result in run.status.metric_results or ():
-        last = (result.measurements or [])[-3:]
-        metrics[result.name] = {
-            "phase": result.phase,
-            "successful": result.successful,
-            "failed": result.failed,
-            "inconclusive": result.inconclusive,
-            "error": result.error,
-            "values": [measurement.value for measurement in last],
-            "message": result.message or next((m.message for m in reversed(last) if m.message), ""),
-        }
-    return {"analysisRun": run.metadata.name, "phase": run.status.phase, "metrics": metrics}
+    for result in results:
+        metrics[result.name] = _metric_evidence(result)
+        if len(msgspec.json.encode({**found, "more": 999, "metrics": metrics})) > EVIDENCE_BYTES:
+            del metrics[result.name]
+            found["more"] = len(results) - len(metrics)
+            break
+    return {**found, "metrics": metrics}
+
+
+def _metric_evidence(result: MetricResult) -> dict[str, Any]:
+    last = (result.measurements or [])[-3:]
+    said = result.message or next((m.message for m in reversed(last) if m.message), "")
+    found: dict[str, Any] = {
+        "phase": result.phase,
+        "successful": result.successful,
+        "failed": result.failed,
+        "inconclusive": result.inconclusive,
+        "error": result.error,
+        "values": [measurement.value[:_VALUE] for measurement in last],
+        "message": said[:_SENTENCE],
+    }
+    if last and state_of(result):
+        numbers = {n: _number(text) for n, text in (last[-1].metadata or {}).items()}
+        found["sequential"] = {n: value for n, value in numbers.items() if value is not None}
+    return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _is_fresh(draft: Draft, reference: RunReference) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from agent.analysis import arguments, composition, verdict
+from agent.analysis.sequential.settings import template_problem
 from agent.api import names
 from agent.api.analysis import AnalysisTemplate, Argument, TemplateRef
 from agent.api.decode import read
@@ -140,7 +141,11 @@ def template_errors(
         field = error.field if error.field in (use.field, _NESTED) else use.field
         return [invalid(field, f"templateNames: [{asked}]", error.detail)]
     check = _background_errors if use.background else _endless_errors
-    return [error for template in found for error in check(use, template)]
+    return [
+        error
+        for template in found
+        for error in (*check(use, template), *_plugin_errors(use, template))
+    ]
 
 
 _NESTED: Final = "spec.templates"
@@ -201,6 +206,17 @@ def _endless_errors(use: Use, template: AnalysisTemplate) -> list[FieldError]:
         )
         for metric in metrics
         if verdict.is_endless(metric)
+    ]
+
+
+def _plugin_errors(use: Use, template: AnalysisTemplate) -> list[FieldError]:
+    """Errors of plugins, which Argo leaves to the plugins themselves: unknown ones, and settings of the judge."""
+    name = template.metadata.name
+    problems = [(metric.name, template_problem(metric)) for metric in template.spec.metrics or ()]
+    return [
+        invalid(use.field, name, f"AnalysisTemplate {name}: metric {metric}: {problem}")
+        for metric, problem in problems
+        if problem
     ]
 
 

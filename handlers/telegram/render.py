@@ -19,6 +19,7 @@ from agent.events.catalogue import RevisionInfo, RolloutEvent
 MAX_LINE: Final = 300
 MAX_TEXT: Final = 4096
 _BAR: Final = 10
+_BAD: Final = ("Failed", "Error", "Inconclusive")
 _ICONS: Final = {"Healthy": "✅", "Degraded": "⛔", "Paused": "⏸", "Progressing": "🐤"}
 
 
@@ -114,7 +115,7 @@ def _images(info: RevisionInfo) -> str:
 
 
 def _evidence(evidence: dict[str, Any]) -> Iterable[str]:
-    """Labels and plain values of the evidence, one line each at most."""
+    """Labels, plain values and failed metrics of the evidence, a line or two each at most."""
     labels = evidence.get("labels")
     if isinstance(labels, dict):
         pairs = ", ".join(
@@ -129,3 +130,20 @@ def _evidence(evidence: dict[str, Any]) -> Iterable[str]:
             "generatorURL",
         ):
             yield f"{text(name)}: {text(str(value))}"
+    metrics = evidence.get("metrics")
+    if isinstance(metrics, dict):
+        for name, found in metrics.items():
+            if isinstance(found, dict) and found.get("phase") in _BAD:
+                yield from _metric(name, found)
+
+
+def _metric(name: str, found: dict[str, Any]) -> Iterable[str]:
+    """What a metric that went bad said, and the numbers of the sequential judge."""
+    values = ", ".join(str(value) for value in found.get("values") or ())
+    yield f"<code>{text(name)}</code>: {text(str(found.get('message') or values or found['phase']))}"
+    numbers = found.get("sequential")
+    if isinstance(numbers, dict):
+        pairs = (
+            f"{key} {value:g}" for key, value in numbers.items() if isinstance(value, float | int)
+        )
+        yield text(", ".join(pairs))

@@ -115,6 +115,26 @@ def test_the_alarm_tells_the_alert_its_labels_and_the_way_back() -> None:
     Balanced.check(message)
 
 
+def test_the_alarm_of_an_analysis_gives_the_words_and_numbers_of_what_failed() -> None:
+    said = "canary fails 4.1× as often as stable, at least 1.8× with 99 % certainty, after 341 requests"
+    metrics = {
+        "errors": {
+            "phase": "Failed",
+            "message": said,
+            "sequential": {"evidence": 823.0, "r0": 1.5},
+        },
+        "speed": {"phase": "Failed", "values": ["[0.31]"], "message": ""},
+        "fine": {"phase": "Successful", "message": "all is <well>"},
+    }
+    cause = Cause(kind="analysis", summary="it failed", evidence={"metrics": metrics})
+    message = alarm(RolloutEvent(namespace="n", name="x", cause=cause))
+    assert f"<code>errors</code>: {said}" in message
+    assert "evidence 823, r0 1.5" in message
+    assert "<code>speed</code>: [0.31]" in message
+    assert "well" not in message
+    Balanced.check(message)
+
+
 @given(st.text(max_size=900))
 def test_any_text_is_escaped_and_bounded(value: str) -> None:
     Balanced.check(f"<b>{text(value)}</b>")

@@ -142,3 +142,40 @@ def test_a_count_from_an_argument_is_not_known_to_end() -> None:
     strategy = {"canary": {"steps": [{"analysis": names("t", args=args)}]}}
     ((_, detail),) = shown(references.templates_errors(rollout(strategy), objects))
     assert detail.endswith("Invalid value for count: dummy-value")
+
+
+def judged(**own: Any) -> dict[str, Any]:
+    def arm(version: str) -> dict[str, str]:
+        counter = f'requests_total{{version="{version}"'
+        return {"requests": counter + "}", "bad": counter + ',code=~"5.."}'}
+
+    plugin = {"canary": arm("{{args.canary}}"), "stable": arm("{{args.stable}}"), **own}
+    return {
+        "name": "errors",
+        "interval": "15s",
+        "count": 40,
+        "provider": {"plugin": {"serinus/sequential": plugin}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (judged(), ""),
+        (judged(alpha=7), "metric errors: provider.plugin[serinus/sequential].alpha: 7 must be"),
+        (judged(aplha=0.01), "unknown field `aplha`"),
+        ({**judged(), "count": None}, "metric errors which runs indefinitely"),
+        (
+            {"name": "errors", "provider": {"plugin": {"acme/judge": {}}}},
+            "provider.plugin[acme/judge] is not driven by Serinus",
+        ),
+    ],
+    ids=["as it should be", "a chance that is none", "a typing error", "no end", "another plugin"],
+)
+def test_plugins_of_a_template_are_looked_into(metric: dict[str, Any], words: str) -> None:
+    args = [{"name": name, "value": name} for name in ("canary", "stable")]
+    found = stored(template("checks", metric, args=args))
+    analysis = names("checks", args=args)
+    canary = {"canary": {"steps": [{"setWeight": 5}, {"analysis": analysis}]}}
+    errors = references.templates_errors(rollout(canary), found)
+    assert [words in error.detail for error in errors] == ([True] if words else [])

@@ -22,6 +22,7 @@ MAX_EDGES: Final = 4
 DEFAULT_INTERVAL_SECONDS: Final = 10.0
 _STRING: Final = r'(?:"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`)'
 _MATCHER: Final = rf"\s*[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*{_STRING}\s*"
+_TAG: Final = re.compile(r"\{\{.*?\}\}")
 _SELECTOR: Final = re.compile(
     rf"\s*(?P<name>[a-zA-Z_:][\w:]*)?\s*(?:\{{(?P<matchers>(?:{_MATCHER}(?:,{_MATCHER})*,?)?\s*)\}})?\s*"
 )
@@ -117,6 +118,47 @@ def settings_of(metric: Metric) -> Settings:
             _refuse(_camel(name), f"{text!r} is too short")
     _check_metric(metric, settings)
     return settings
+
+
+def template_problem(metric: Metric) -> str:
+    """What is wrong with the plugins of a template's metric, as far as that shows before arguments are known; else ""."""
+    plugins = (metric.provider or {}).get("plugin")
+    if not isinstance(plugins, Mapping) or not plugins:
+        return ""
+    for name in plugins:
+        if name != PLUGIN:
+            return f"provider.plugin[{name}] is not driven by Serinus; its one plugin is {PLUGIN}"
+    raw = plugins.get(PLUGIN)
+    if isinstance(raw, Mapping):
+        metric = msgspec.structs.replace(metric, provider={"plugin": {PLUGIN: _known(raw)}})
+    if isinstance(metric.count, str) and _TAG.search(metric.count):
+        metric = msgspec.structs.replace(metric, count=1)
+    try:
+        settings_of(metric)
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without members that arguments give; in selectors each argument stands for itself."""
+    known: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name in ("canary", "stable") and isinstance(value, Mapping):
+            known[name] = {
+                member: _TAG.sub(_stand_in, text) if isinstance(text, str) else text
+                for member, text in value.items()
+            }
+        elif not _TAG.search(msgspec.json.encode(value).decode()):
+            known[name] = value
+        elif name == "slowerThan":
+            known[name] = [1.0]
+    return known
+
+
+def _stand_in(tag: "re.Match[str]") -> str:
+    """`{{args.canary-service}}` as a word that may stand wherever an argument may."""
+    return re.sub(r"\W+", "_", tag[0]).strip("_")
 
 
 def seconds_of(text: str, name: str = "interval") -> float:

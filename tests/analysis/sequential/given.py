@@ -13,7 +13,8 @@ STABLE = 'istio_requests_total{destination_service_name="web-stable"}'
 
 def arm(selector: str) -> dict[str, Any]:
     """An arm's two counters."""
-    return {"requests": selector, "bad": selector.replace("}", ',response_code=~"5.."}')}
+    head = selector.removesuffix("}")
+    return {"requests": selector, "bad": f'{head},response_code=~"5.."}}'}
 
 
 def metric(**own: Any) -> Metric:
