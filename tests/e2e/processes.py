@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 DEADLINE_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
+SERVER_PORTS: Final = (12_000, 32_000)
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -118,8 +120,16 @@ async def until(
 
 
 def free_port() -> int:
-    """A port of the loopback interface that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback interface that is free now.
+
+    Below those that the kernel gives to outgoing connections: a server that is started again needs the
+    port of before, and a client that knocks meanwhile could be given just that one.
+    """
+    while True:
+        port = random.randrange(*SERVER_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

@@ -15,7 +15,7 @@ import pytest
 from agent.api.meta import Key
 from agent.bus.partition import partition_of
 from agent.bus.topics import INBOX, ROLLOUTS, URGENT
-from tests.e2e.broker import Broker
+from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import PARTITIONS, KafkaStage
 from tests.e2e.kafka_stage import staged as kafka_staged
 from tests.e2e.manifests import NAME, annotated, indefinite, page, short

@@ -11,7 +11,7 @@ import pytest
 
 from agent.bus.port import Record
 from agent.bus.topics import INBOX, ROLLOUTS
-from tests.e2e.broker import Broker
+from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import staged
 from tests.e2e.processes import Process, until
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.bus_contract import CONTRACT, Clause
-from tests.e2e.broker import Broker
+from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import staged
 
 pytestmark = pytest.mark.e2e

@@ -20,7 +20,7 @@ from agent.bus.port import Record
 from agent.bus.topics import INBOX
 from agent.errors import Unavailable
 from tests.contract.bus_contract import Receiver, a_record, consuming, until
-from tests.e2e.broker import Broker
+from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import PARTITIONS, KafkaStage, staged
 from tests.e2e.processes import Process
 

@@ -10,7 +10,7 @@ from agent.bus.kafka.bus import KafkaBus
 from agent.errors import Refused, Unavailable
 from agent.settings import BusSettings
 from tests.contract.bus_contract import Receiver, a_record, consuming
-from tests.e2e.broker import PASSWORD, USER, Broker
+from tests.e2e.bed.kafka import PASSWORD, USER, Broker
 from tests.e2e.kafka_stage import staged
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,7 @@ from agent.bus.port import Record
 from agent.bus.topics import INBOX, ROLLOUTS, URGENT
 from agent.errors import Refused, Unavailable
 from tests.contract.bus_contract import Receiver, a_record, consuming, until
-from tests.e2e.broker import Broker
+from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import PARTITIONS, staged
 
 pytestmark = pytest.mark.e2e

@@ -1,0 +1,195 @@
+"""Servers as owned processes: started detached, known by pid and start time, stopped within a time."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.e2e.bed.errors import BedError
+
+STOP_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.02
+REGISTER: Final = "SERINUS_BED_DIR"
+"""Directory of the run that all servers belong to; its end is theirs, also of those in other directories."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A process, also after its pid was given to another one.
+
+    Attributes:
+        started: clock ticks from boot to its start.
+    """
+
+    pid: int
+    started: int
+
+    def alive(self) -> bool:
+        """Whether it runs. One that ended and was not waited for (a zombie) does not."""
+        state, started = _state(self.pid)
+        return state not in (None, "Z") and started == self.started
+
+    def end(self, within_seconds: float = STOP_SECONDS) -> None:
+        """TERM, and KILL when it is still there after that time."""
+        self.signal(signal.SIGTERM)
+        if not _wait(lambda: not self.alive(), within_seconds):
+            self.kill()
+
+    def kill(self) -> None:
+        """kill -9, with all that it started. Raises BedError when even that does not help."""
+        self.signal(signal.SIGKILL)
+        if not _wait(lambda: not self.alive(), STOP_SECONDS):
+            raise BedError(f"process {self.pid} does not end")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and its children."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.alive():
+                os.killpg(self.pid, number)
+
+
+def identity(pid: int) -> Identity | None:
+    """The process of a pid, None when there is none."""
+    state, started = _state(pid)
+    return None if state is None else Identity(pid, started)
+
+
+class Server:
+    """A program that listens. Its output is appended to `log`; it may be started again after it ended.
+
+    Args:
+        name: of the log file and in messages.
+        command: read again at each start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | os.PathLike[str]],
+        *,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = directory / f"{name}.log"
+        self._directory = directory
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._identity: Identity | None = None
+
+    def start(self) -> None:
+        """Start it in a session of its own; `until` waits for what it is to do."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                self.command,
+                cwd=self._directory,
+                env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._process, self._identity = process, identity(process.pid)
+        if self._identity is not None:
+            _register(self.name, self._identity)
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def until(self, ready: Callable[[], bool], what: str, within_seconds: float) -> None:
+        """Wait until `ready`. Raises BedError with the end of the log when it is not, or ends before."""
+        deadline = time.monotonic() + within_seconds
+        while not ready():
+            if not self.running():
+                raise BedError(f"{self.name} ended before it was {what}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise BedError(
+                    f"{self.name} was not {what} within {within_seconds:g} s:\n{self.tail()}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def stop(self, within_seconds: float = STOP_SECONDS) -> None:
+        """An orderly end, made to after that time. Nothing happens to one that does not run."""
+        if self._identity is not None:
+            self._identity.end(within_seconds)
+        self._reap()
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._identity is not None:
+            self._identity.kill()
+        self._reap()
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.wait(STOP_SECONDS)
+        if self._identity is not None:
+            _unregister(self._identity)
+        self._process = self._identity = None
+
+
+def end_registered(directory: Path, within_seconds: float = STOP_SECONDS) -> list[str]:
+    """End all servers that were started for a run, the newest first; their names."""
+    found = sorted(_files(directory), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    ended = []
+    for file in found:
+        known = msgspec.json.decode(file.read_bytes(), type=Identity)
+        if known.alive():
+            ended.append(file.name.rpartition("-")[0])
+            known.end(within_seconds)
+        file.unlink(missing_ok=True)
+    return ended
+
+
+def running(directory: Path) -> list[Identity]:
+    """The servers of a run that are alive."""
+    known = [msgspec.json.decode(file.read_bytes(), type=Identity) for file in _files(directory)]
+    return [one for one in known if one.alive()]
+
+
+def _files(directory: Path) -> list[Path]:
+    return list((directory / "servers").glob("*-*"))
+
+
+def _register(name: str, known: Identity) -> None:
+    run = os.environ.get(REGISTER)
+    if run:
+        file = Path(run) / "servers" / f"{name}-{known.pid}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(msgspec.json.encode(known))
+
+
+def _unregister(known: Identity) -> None:
+    run = os.environ.get(REGISTER)
+    if run:
+        for file in (Path(run) / "servers").glob(f"*-{known.pid}"):
+            file.unlink(missing_ok=True)
+
+
+def _state(pid: int) -> tuple[str | None, int]:
+    """State letter and start time of a process; (None, 0) when there is none."""
+    try:
+        # The name, in brackets, may hold anything: count from its end.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None, 0
+    return fields[0], int(fields[19])
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -1,0 +1,188 @@
+"""The frame of the test bed: what is kept is whole, what is started ends, what is missing is named."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.bed import tools
+from tests.e2e.bed.cache import Artefact, locked
+from tests.e2e.bed.errors import BedError
+from tests.e2e.bed.servers import REGISTER, Identity, Server, end_registered, identity, running
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(REGISTER, str(tmp_path / "run"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server that does not listen to TERM."""
+    made = Server("stubborn", [sys.executable, "-c", STUBBORN], directory=tmp_path)
+    yield made
+    made.kill()
+
+
+def is_up(server: Server) -> bool:
+    return "up" in server.tail()
+
+
+def test_what_is_built_is_kept_by_its_sources() -> None:
+    builds: list[str] = []
+
+    def made(source: str) -> Artefact:
+        def build(directory: Path) -> None:
+            builds.append(source)
+            (directory / "it").write_text(source)
+
+        return Artefact("thing", [source.encode()], build)
+
+    assert not made("a").built
+    for source in ("a", "a", "b", "a"):
+        assert (made(source).get() / "it").read_text() == source
+    assert builds == ["a", "b"]
+    assert made("a").built
+
+
+def test_sources_that_only_join_alike_are_others() -> None:
+    def build(_directory: Path) -> None: ...
+
+    one, two = (Artefact("x", parts, build) for parts in ([b"ab", b"c"], [b"a", b"bc"]))
+    assert one.directory != two.directory
+
+
+def test_a_build_that_failed_or_was_killed_leaves_nothing_that_counts() -> None:
+    def fails(directory: Path) -> None:
+        (directory / "half").touch()
+        raise BedError("no")
+
+    def works(directory: Path) -> None:
+        assert not list(directory.iterdir())
+
+    with pytest.raises(BedError):
+        Artefact("thing", [b"x"], fails).get()
+    assert not Artefact("thing", [b"x"], works).built
+    assert Artefact("thing", [b"x"], works).get().is_dir()
+
+
+def test_two_builders_build_once() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    builds: list[int] = []
+
+    def build(directory: Path) -> None:
+        builds.append(1)
+        entered.set()
+        assert go_on.wait(20)
+
+    made = Artefact("thing", [b"x"], build)
+    threads = [threading.Thread(target=made.get) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(20)
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert builds == [1]
+
+
+def test_a_lock_is_waited_for_with_a_deadline(tmp_path: Path) -> None:
+    again = locked(tmp_path / "a.lock", 0)
+    with locked(tmp_path / "a.lock", 1), pytest.raises(BedError, match="was held"), again:
+        pass
+
+
+def test_a_server_is_killed_and_started_again_in_place(server: Server, tmp_path: Path) -> None:
+    server.start()
+    server.until(lambda: is_up(server), "up", 20)
+    first = running(tmp_path / "run")
+    server.kill()
+    assert not server.running()
+    assert running(tmp_path / "run") == []
+    server.start()
+    assert server.running()
+    assert running(tmp_path / "run") not in ([], first)
+
+
+def test_who_does_not_listen_is_made_to_end(server: Server) -> None:
+    server.start()
+    server.until(lambda: is_up(server), "up", 20)
+    server.stop(within_seconds=0.1)
+    assert not server.running()
+
+
+def test_one_that_ends_early_says_why(tmp_path: Path) -> None:
+    server = Server("short", [sys.executable, "-c", "print('no port for me')"], directory=tmp_path)
+    server.start()
+    with pytest.raises(BedError, match=r"(?s)short ended before it was ready.*no port for me"):
+        server.until(lambda: False, "ready", 20)
+    server.stop()
+
+
+def test_one_that_is_not_ready_in_time_says_so(server: Server) -> None:
+    server.start()
+    with pytest.raises(BedError, match="not ready within 0 s"):
+        server.until(lambda: False, "ready", 0)
+
+
+def test_another_process_ends_what_a_dead_one_left(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from tests.e2e.bed.servers import Server;"
+        f"s = Server('left', [sys.executable, '-c', {STUBBORN!r}], directory=Path({str(tmp_path)!r}));"
+        "s.start(); s.until(lambda: 'up' in s.tail(), 'up', 20); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False, cwd=tools.ROOT, timeout=60)
+    (left,) = running(tmp_path / "run")
+    os.kill(left.pid, signal.SIGSTOP)
+    assert left.alive()
+    assert end_registered(tmp_path / "run", within_seconds=0.1) == ["left"]
+    assert not left.alive()
+    assert end_registered(tmp_path / "run") == []
+
+
+def test_a_pid_that_was_given_to_another_process_is_left_alone() -> None:
+    mine = identity(os.getpid())
+    assert mine is not None
+    stranger = Identity(mine.pid, mine.started - 1)
+    assert mine.alive()
+    assert not stranger.alive()
+    stranger.end()
+    stranger.kill()
+
+
+def test_a_missing_program_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(BedError, match=r"missing: mvn.*apt-get install maven"):
+        tools.program("mvn")
+    with pytest.raises(BedError, match=r"missing: prometheus .*apt-get install"):
+        tools.installed("prometheus")
+
+
+@pytest.mark.parametrize("without", ["kafka", "kubernetes, kafka"])
+def test_a_part_that_is_left_out_skips_its_tests(
+    without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(tools.WITHOUT, without)
+    with pytest.raises(pytest.skip.Exception, match="kafka is left out by SERINUS_BED_WITHOUT"):
+        tools.include("kafka")
+    assert not tools.excluded("prometheus")
+
+
+def test_a_command_that_fails_or_hangs_says_so() -> None:
+    with pytest.raises(BedError, match=r"(?s)ended with 3:.*why"):
+        tools.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], 20)
+    with pytest.raises(BedError, match="took longer than 0 s"):
+        tools.run([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
