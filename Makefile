@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e soak format lock clean
+.PHONY: help setup demo test check e2e bed bed-build bed-down soak format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,8 +30,17 @@ test: $(READY) ## unit, property, contract, scenario and simulation tests, and t
 	$(BIN)/python -m tests.conformance tests/conformance/vectors $(wildcard ../shared/vectors)
 	$(BIN)/python -m tests.conformance --compat safe tests/conformance/vectors $(wildcard ../shared/vectors)
 
-e2e: $(READY) ## the shipped processes: cluster, agent, alerts, kill -9
-	$(BIN)/python -m pytest -m e2e -n 2 tests/e2e
+e2e: bed-build ## the shipped processes on real servers: agent, alerts, Kafka, API server, kill -9
+	$(BIN)/python -m pytest -m e2e -n 2 tests
+
+bed: $(READY) ## start the real servers on free ports and say where; twice is no harm (bed-down ends them)
+	@$(BIN)/python -m tests.e2e.bed up
+
+bed-down: $(READY) ## stop what `make bed` started, and what killed test runs left
+	@$(BIN)/python -m tests.e2e.bed down
+
+bed-build: $(READY) ## fetch and build the real servers, once (minutes; kept outside of the clone)
+	@$(BIN)/python -m tests.e2e.bed build
 
 soak: $(READY) ## long simulations and fuzzing (minutes to hours; SEEDS=n, RUNS=n, EXPRESSIONS=n; needs Go)
 	$(BIN)/python -m tests.simulation --seeds $${SEEDS:-2000}

@@ -4,6 +4,8 @@ import asyncio
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.e2e.bed.session"]
+
 # pytest-asyncio saves "the current event loop" around each test, and Python 3.11 makes one for whoever asks
 # first; nobody would close that one, and its ResourceWarning would fail some later, innocent test. Once a
 # loop was set, be it None, none is made.

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from tests.e2e.bed.servers import register
+
 T = TypeVar("T")
 
 DEADLINE_SECONDS: Final = 20.0
@@ -67,6 +69,7 @@ class Process:
                 stderr=output,
                 start_new_session=True,
             )
+        register(self.name, self._process.pid)
 
     @property
     def running(self) -> bool:

@@ -13,7 +13,16 @@ import pytest
 from tests.e2e.bed import tools
 from tests.e2e.bed.cache import Artefact, locked
 from tests.e2e.bed.errors import BedError
-from tests.e2e.bed.servers import REGISTER, Identity, Server, end_registered, identity, running
+from tests.e2e.bed.run import owned_directory, runs, sweep
+from tests.e2e.bed.servers import (
+    REGISTER,
+    Identity,
+    Server,
+    broken,
+    end_registered,
+    identity,
+    running,
+)
 
 STUBBORN = """
 import signal, sys, time
@@ -108,13 +117,13 @@ def test_a_lock_is_waited_for_with_a_deadline(tmp_path: Path) -> None:
 def test_a_server_is_killed_and_started_again_in_place(server: Server, tmp_path: Path) -> None:
     server.start()
     server.until(lambda: is_up(server), "up", 20)
-    first = running(tmp_path / "run")
+    assert running(tmp_path / "run") == ["stubborn"]
     server.kill()
     assert not server.running()
     assert running(tmp_path / "run") == []
     server.start()
     assert server.running()
-    assert running(tmp_path / "run") not in ([], first)
+    assert running(tmp_path / "run") == ["stubborn"]
 
 
 def test_who_does_not_listen_is_made_to_end(server: Server) -> None:
@@ -145,12 +154,33 @@ def test_another_process_ends_what_a_dead_one_left(tmp_path: Path) -> None:
         "s.start(); s.until(lambda: 'up' in s.tail(), 'up', 20); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script], check=False, cwd=tools.ROOT, timeout=60)
-    (left,) = running(tmp_path / "run")
-    os.kill(left.pid, signal.SIGSTOP)
-    assert left.alive()
+    assert running(tmp_path / "run") == ["left"]
     assert end_registered(tmp_path / "run", within_seconds=0.1) == ["left"]
-    assert not left.alive()
     assert end_registered(tmp_path / "run") == []
+
+
+def test_a_server_that_was_killed_by_somebody_else_is_seen(server: Server, tmp_path: Path) -> None:
+    server.start()
+    assert broken(tmp_path / "run") == []
+    (file,) = (tmp_path / "run" / "servers").iterdir()
+    os.kill(int(file.name.rpartition("-")[2]), signal.SIGKILL)
+    server.until(lambda: broken(tmp_path / "run") == ["stubborn"], "gone", 20)
+
+
+def test_what_a_killed_owner_left_is_swept_up_and_nothing_else() -> None:
+    script = (
+        "import os, sys; from tests.e2e.bed.run import owned_directory;"
+        "run = owned_directory(); run.mkdir(parents=True); os.environ['SERINUS_BED_DIR'] = str(run);"
+        "from tests.e2e.bed.servers import Server;"
+        f"s = Server('left', [sys.executable, '-c', {STUBBORN!r}], directory=run); s.start();"
+        "s.until(lambda: 'up' in s.tail(), 'up', 20); os.kill(os.getpid(), 9)"
+    )
+    mine = owned_directory()
+    mine.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", script], check=False, cwd=tools.ROOT, timeout=60)
+    assert len(list(runs().iterdir())) == 2
+    assert sweep(within_seconds=0.1) == ["left"]
+    assert list(runs().iterdir()) == [mine]
 
 
 def test_a_pid_that_was_given_to_another_process_is_left_alone() -> None:

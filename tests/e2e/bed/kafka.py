@@ -13,7 +13,7 @@ from tests.e2e.bed.servers import Server
 from tests.e2e.bed.tools import include, program, run
 from tests.e2e.processes import free_port
 
-POM: Final = Path(__file__).with_name("kafka_jars") / "pom.xml"
+POM: Final = Path(__file__).with_name("kafka") / "pom.xml"
 JAVA: Final = (
     "-Xmx384m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -58,12 +58,6 @@ def class_archive() -> Artefact:
     version = run([program("java"), "-version"], START_SECONDS)
     sources = [str(libraries.directory).encode(), version.encode(), " ".join(JAVA).encode()]
     return Artefact("kafka-classes", sources, dump)
-
-
-def build() -> None:
-    """Fetch and prepare everything; nothing to do the second time."""
-    jars().get()
-    class_archive().get()
 
 
 class Broker:

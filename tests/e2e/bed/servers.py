@@ -96,8 +96,7 @@ class Server:
                 start_new_session=True,
             )
         self._process, self._identity = process, identity(process.pid)
-        if self._identity is not None:
-            _register(self.name, self._identity)
+        register(self.name, process.pid)
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -138,35 +137,50 @@ class Server:
         self._process = self._identity = None
 
 
+def register(name: str, pid: int) -> None:
+    """Let a process end with the run that this one belongs to, if to any."""
+    run, known = os.environ.get(REGISTER), identity(pid)
+    if run and known is not None:
+        file = Path(run) / "servers" / f"{name}-{pid}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{file.name}")
+        part.write_bytes(msgspec.json.encode(known))
+        part.rename(file)
+
+
 def end_registered(directory: Path, within_seconds: float = STOP_SECONDS) -> list[str]:
     """End all servers that were started for a run, the newest first; their names."""
     found = sorted(_files(directory), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     ended = []
     for file in found:
-        known = msgspec.json.decode(file.read_bytes(), type=Identity)
+        known = _known(file)
         if known.alive():
-            ended.append(file.name.rpartition("-")[0])
+            ended.append(_name(file))
             known.end(within_seconds)
         file.unlink(missing_ok=True)
     return ended
 
 
-def running(directory: Path) -> list[Identity]:
-    """The servers of a run that are alive."""
-    known = [msgspec.json.decode(file.read_bytes(), type=Identity) for file in _files(directory)]
-    return [one for one in known if one.alive()]
+def running(directory: Path) -> list[str]:
+    """The names of a run's servers that are alive."""
+    return [_name(file) for file in _files(directory) if _known(file).alive()]
+
+
+def broken(directory: Path) -> list[str]:
+    """The names of a run's servers that ended, and not because somebody stopped them."""
+    return [_name(file) for file in _files(directory) if not _known(file).alive()]
 
 
 def _files(directory: Path) -> list[Path]:
-    return list((directory / "servers").glob("*-*"))
+    return list((directory / "servers").glob("[!.]*-*"))
 
 
-def _register(name: str, known: Identity) -> None:
-    run = os.environ.get(REGISTER)
-    if run:
-        file = Path(run) / "servers" / f"{name}-{known.pid}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(msgspec.json.encode(known))
+def _name(file: Path) -> str:
+    return file.name.rpartition("-")[0]
+
+
+def _known(file: Path) -> Identity:
+    return msgspec.json.decode(file.read_bytes(), type=Identity)
 
 
 def _unregister(known: Identity) -> None:
