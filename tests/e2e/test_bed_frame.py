@@ -22,6 +22,7 @@ from tests.e2e.bed.servers import (
     end_registered,
     identity,
     running,
+    wait_for,
 )
 
 STUBBORN = """
@@ -164,7 +165,7 @@ def test_a_server_that_was_killed_by_somebody_else_is_seen(server: Server, tmp_p
     assert broken(tmp_path / "run") == []
     (file,) = (tmp_path / "run" / "servers").iterdir()
     os.kill(int(file.name.rpartition("-")[2]), signal.SIGKILL)
-    server.until(lambda: broken(tmp_path / "run") == ["stubborn"], "gone", 20)
+    assert wait_for(lambda: broken(tmp_path / "run") == ["stubborn"], 20)
 
 
 def test_what_a_killed_owner_left_is_swept_up_and_nothing_else() -> None:

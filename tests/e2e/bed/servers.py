@@ -37,13 +37,13 @@ class Identity(msgspec.Struct, frozen=True):
     def end(self, within_seconds: float = STOP_SECONDS) -> None:
         """TERM, and KILL when it is still there after that time."""
         self.signal(signal.SIGTERM)
-        if not _wait(lambda: not self.alive(), within_seconds):
+        if not wait_for(lambda: not self.alive(), within_seconds):
             self.kill()
 
     def kill(self) -> None:
         """kill -9, with all that it started. Raises BedError when even that does not help."""
         self.signal(signal.SIGKILL)
-        if not _wait(lambda: not self.alive(), STOP_SECONDS):
+        if not wait_for(lambda: not self.alive(), STOP_SECONDS):
             raise BedError(f"process {self.pid} does not end")
 
     def signal(self, number: signal.Signals) -> None:
@@ -200,7 +200,8 @@ def _state(pid: int) -> tuple[str | None, int]:
     return fields[0], int(fields[19])
 
 
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether the condition became true in that time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
