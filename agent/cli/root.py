@@ -7,6 +7,7 @@ import typer
 
 import agent
 from agent.cli import cluster, events, kafka
+from agent.cli.crds import crds
 from agent.cli.plan import plan
 from agent.errors import Refused, SerinusError
 
@@ -25,6 +26,7 @@ settings_app = typer.Typer(
 )
 app.add_typer(settings_app, name="settings")
 app.command()(plan)
+app.command()(crds)
 
 
 @app.command()

@@ -1,13 +1,9 @@
-"""The clusters of the contract: the local store, and the same store through REST and the adapter.
+"""The sides of the contract of a cluster: the local store, the same store through REST and the adapter, and
+a real API server through the adapter (`make e2e`)."""
 
-A real API server (with the CRDs of Argo Rollouts and Istio) joins by SERINUS_CONTRACT_KUBECONFIG.
-"""
-
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,17 +12,14 @@ from agent.cluster.kubernetes import connect
 from agent.cluster.local.kubeconfig import write_kubeconfig
 from agent.cluster.local.rest import Facade
 from agent.cluster.local.store import LocalCluster
-from agent.cluster.port import Cluster
+from agent.cluster.port import KINDS, Cluster
 from agent.http_server import serving
+from tests.contract.objects import a_name
 
 
 @asynccontextmanager
-async def _store(_path: Path) -> AsyncIterator[Cluster]:
-    yield LocalCluster(SystemClock())
-
-
-@asynccontextmanager
-async def _facade(path: Path) -> AsyncIterator[Cluster]:
+async def through_facade(path: Path) -> AsyncIterator[Cluster]:
+    """The store behind REST on loopback, through the adapter."""
     facade = Facade(LocalCluster(SystemClock()), token="secret")
     async with serving(facade.app, host="127.0.0.1", port=0) as port:
         write_kubeconfig(path / "kubeconfig", server=f"http://127.0.0.1:{port}", token="secret")
@@ -38,23 +31,36 @@ async def _facade(path: Path) -> AsyncIterator[Cluster]:
             await cluster.aclose()
 
 
-@asynccontextmanager
-async def _real(_path: Path) -> AsyncIterator[Cluster]:
-    cluster = await connect(
-        SystemClock(), kubeconfig=Path(os.environ["SERINUS_CONTRACT_KUBECONFIG"])
-    )
-    try:
-        yield cluster
-    finally:
-        await cluster.aclose()
+@pytest.fixture(params=["store", "facade", pytest.param("real", marks=pytest.mark.e2e)])
+def side(request: pytest.FixtureRequest) -> str:
+    """Which cluster."""
+    name: str = request.param
+    return name
 
 
-CLUSTERS: dict[str, Callable[[Path], Any]] = {"store": _store, "facade": _facade}
-if "SERINUS_CONTRACT_KUBECONFIG" in os.environ:
-    CLUSTERS["real"] = _real
+@pytest.fixture
+async def cluster(
+    side: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Cluster]:
+    """One side."""
+    if side == "store":
+        yield LocalCluster(SystemClock())
+    elif side == "facade":
+        async with through_facade(tmp_path) as made:
+            yield made
+    else:
+        kubeconfig = request.getfixturevalue("bed").part("kubernetes")["kubeconfig"]
+        real = await connect(SystemClock(), kubeconfig=Path(kubeconfig))
+        try:
+            yield real
+        finally:
+            await real.aclose()
 
 
-@pytest.fixture(params=list(CLUSTERS))
-async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with CLUSTERS[request.param](tmp_path) as made:
-        yield made
+@pytest.fixture
+async def namespace(cluster: Cluster) -> AsyncIterator[str]:
+    """A fresh one: a real API server keeps what was there, and takes seconds to empty one."""
+    name = a_name()
+    await cluster.create(KINDS["Namespace"], {"metadata": {"name": name}})
+    yield name
+    await cluster.delete(KINDS["Namespace"], "", name)

@@ -13,13 +13,14 @@ def a_name() -> str:
     return f"c-{uuid.uuid4().hex[:8]}"
 
 
-def a_config_map(name: str, **labels: str) -> Object:
-    return {"metadata": {"name": name, "labels": {"run": name, **labels}}, "data": {"a": "1"}}
+def a_config_map(namespace: str, name: str, **labels: str) -> Object:
+    metadata = {"namespace": namespace, "name": name, "labels": {"run": name, **labels}}
+    return {"metadata": metadata, "data": {"a": "1"}}
 
 
-def a_rollout(name: str) -> Object:
+def a_rollout(namespace: str, name: str) -> Object:
     return {
-        "metadata": {"name": name},
+        "metadata": {"namespace": namespace, "name": name},
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": {"app": name}},

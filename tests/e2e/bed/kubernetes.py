@@ -13,6 +13,7 @@ import yaml
 
 from tests.e2e.bed.cache import Artefact
 from tests.e2e.bed.certificates import self_signed, signing_key
+from tests.e2e.bed.crds import install
 from tests.e2e.bed.errors import BedError
 from tests.e2e.bed.kubernetes_api import Api
 from tests.e2e.bed.servers import Server
@@ -70,17 +71,26 @@ class Kubernetes:
     Args:
         controllers: also controllers, scheduler and a fake node; without them nothing becomes of a
             ReplicaSet, and what was owned stays.
+        definitions: CustomResourceDefinitions, installed before the controllers start: the garbage
+            collector looks for new kinds only twice a minute.
 
     Attributes:
         kubeconfig: of a cluster administrator.
     """
 
-    def __init__(self, directory: Path, *, controllers: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        controllers: bool = True,
+        definitions: Sequence[dict[str, Any]] = (),
+    ) -> None:
         include("kubernetes")
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.kubeconfig = directory / "admin.kubeconfig"
         self._controllers = controllers
+        self._definitions = definitions
         self._ca = directory / "api.crt"
         self._port, self._etcd_port, self._peer_port = free_port(), free_port(), free_port()
         token = self._secrets()
@@ -98,6 +108,7 @@ class Kubernetes:
         """Start everything (again) and wait until a Deployment gets a ready pod."""
         self._etcd.start()
         self.start_api_server()
+        install(self.api, self._definitions)
         if not self._controllers:
             return
         for server in self._others:

@@ -42,9 +42,9 @@ def _kafka(directory: Path) -> Addresses:
 
 
 def _kubernetes(directory: Path) -> Addresses:
-    cluster = kubernetes.Kubernetes(directory)
+    definitions = crds.manifests(crds.files().get(), crds.OWN)
+    cluster = kubernetes.Kubernetes(directory, definitions=definitions)
     cluster.start()
-    crds.install(cluster.api, crds.manifests(crds.files().get(), crds.OWN))
     kubectl = kubernetes.binary().get() / "kubectl"
     return {
         "kubeconfig": str(cluster.kubeconfig),
