@@ -16,6 +16,7 @@ import structlog
 from agent.api.meta import Object, Ref
 from agent.clock import Clock
 from agent.cluster.port import KINDS, Cluster, Kind, WatchEvent
+from agent.cluster.trim import trimmed
 from agent.errors import Forbidden, Gone, NotFound, SerinusError
 
 log = structlog.get_logger(__name__)
@@ -226,7 +227,7 @@ class Cache:
         if self._gone.get(ref, -1) >= version:
             return
         self._gone.pop(ref, None)
-        new = _trimmed(obj)
+        new = trimmed(obj)
         if old is not None:
             self._unindex(ref, old)
         self._objects[ref] = new
@@ -285,14 +286,3 @@ def _controllers(obj: Object) -> Iterable[str]:
         for reference in obj["metadata"].get("ownerReferences") or ()
         if reference.get("controller")
     ]
-
-
-def _trimmed(obj: Object) -> Object:
-    """Without managedFields: half of a typical object, and nobody reads them here."""
-    meta = obj["metadata"]
-    if "managedFields" not in meta:
-        return obj
-    return {
-        **obj,
-        "metadata": {name: value for name, value in meta.items() if name != "managedFields"},
-    }

@@ -19,7 +19,8 @@ from agent.engine.observe import Objects
 from agent.engine.port import Outcome
 from agent.engine.revision import revision_number
 from agent.engine.swap import Change, Swap
-from agent.errors import Refused
+from agent.engine.write import Writer
+from agent.errors import NotFound, Refused
 from agent.events.catalogue import Cause, Command, Expect
 from agent.rollout import operator, replica_sets
 
@@ -41,8 +42,9 @@ Make = Callable[[Object, Rollout, Request], Change | Outcome]
 class Commands:
     """Carries out commands. Raises Unavailable when one could not be stored."""
 
-    def __init__(self, objects: Objects, clock: Clock, swap: Swap) -> None:
+    def __init__(self, objects: Objects, clock: Clock, swap: Swap, writer: Writer) -> None:
         self._objects = objects
+        self._writer = writer
         self._clock = clock
         self._swap = swap
         self._makers: dict[str, Make] = {
@@ -52,14 +54,13 @@ class Commands:
             "retry": self._retry,
             "pause": self._pause,
             "restart": self._restart,
-            "undo": self._undo,
         }
 
     async def command(
         self, key: Key, command: Command, request: Request, expect: Expect | None
     ) -> Outcome:
         """Any command but `abort`, which has its own path."""
-        make = self._makers[command]
+        make = await self._undo(key) if command == "undo" else self._makers[command]
 
         def build(rollout: Object) -> Change | Outcome:
             self._check(rollout, expect)
@@ -129,18 +130,31 @@ class Commands:
         at = request.options.get("restartAt") or format_time(self._clock.now())
         return _change(operator.restart(str(at)), None)
 
-    def _undo(self, rollout: Object, _typed: Rollout, request: Request) -> Change | Outcome:
-        text = str(request.options.get("toRevision") or "0")
-        if not text.isdecimal():
-            raise Refused(f"{text!r} is not the number of a revision", field="toRevision")
-        typed, workload = self._with_template(rollout)
-        return _change(operator.undo(typed, self._sets(rollout), int(text)), workload)
+    async def _undo(self, key: Key) -> Make:
+        """The maker for the ReplicaSets as they are: the cache keeps no whole templates of old ones."""
+        sets = await self._whole_sets(key)
+
+        def make(rollout: Object, _typed: Rollout, request: Request) -> Change | Outcome:
+            text = str(request.options.get("toRevision") or "0")
+            if not text.isdecimal():
+                raise Refused(f"{text!r} is not the number of a revision", field="toRevision")
+            typed, workload = self._with_template(rollout)
+            return _change(operator.undo(typed, sets, int(text)), workload)
+
+        return make
 
     # What they share.
 
-    def _sets(self, rollout: Object) -> tuple[replica_sets.ReplicaSetView, ...]:
-        owned = self._objects.owned("ReplicaSet", str(rollout["metadata"].get("uid", "")))
-        return tuple(replica_sets.view(item) for item in owned)
+    async def _whole_sets(self, key: Key) -> tuple[replica_sets.ReplicaSetView, ...]:
+        rollout = self._objects.get(Ref("Rollout", *key))
+        uid = str(rollout["metadata"].get("uid", "")) if rollout is not None else ""
+        found = []
+        for known in self._objects.owned("ReplicaSet", uid):
+            try:
+                found.append(await self._writer.get(Ref("ReplicaSet", *Key.of(known))))
+            except NotFound:
+                continue  # trimmed from the history a moment ago
+        return tuple(replica_sets.view(item) for item in found)
 
     def _with_template(self, rollout: Object) -> tuple[Rollout, Object | None]:
         """The Rollout with its template resolved, and the workload that holds the template.

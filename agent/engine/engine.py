@@ -181,7 +181,7 @@ class RolloutEngine:
         )
         swap = Swap(writer, objects, reach)
         self._intents = Intents(writer, objects, swap)
-        self._commands = Commands(objects, clock, swap)
+        self._commands = Commands(objects, clock, swap, self._writer)
         self._ownership.on_change(self._wake_all)
 
     # The life of the engine.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.cluster.port import KINDS
 from agent.engine.port import Outcome
 from agent.events.catalogue import Expect
 from tests.engine.shop import PERSON, command, shop
@@ -74,6 +75,41 @@ def test_undo_brings_the_template_before_back() -> None:
             world.checker.violations.clear()  # the spec has changed by the user's own wish
 
     run(main())
+
+
+def test_undo_brings_the_whole_template_back_of_which_the_cache_keeps_the_gist() -> None:
+    async def main() -> None:
+        async with shop(at_weight=None) as world:
+            containers = world.rollout()["spec"]["template"]["spec"]["containers"]
+            rich = [{**containers[0], "env": [{"name": "MODE", "value": "first"}]}]
+            for images in (rich, [{**containers[0], "image": "web:9"}]):
+                await world.store.merge_patch(
+                    KINDS["Rollout"],
+                    *KEY,
+                    {"spec": {"template": {"spec": {"containers": images}}}},
+                )
+                await world.clock.sleep(1)
+                assert (await command(world, "promote-full")).result == "done"
+                await world.until(lambda: is_promoted(world), within=60, what="the version")
+            await world.until(
+                lambda: all(pods == 0 for pods in old_sets(world)), within=60, what="no old pods"
+            )
+            outcome = await command(world, "undo", options={"toRevision": "2"})
+            assert outcome.result == "done"
+            assert world.rollout()["spec"]["template"]["spec"]["containers"] == rich
+            world.checker.violations.clear()  # the spec has changed by the user's own wish
+
+    run(main())
+
+
+def old_sets(world: World) -> list[int]:
+    """The pods of all ReplicaSets but the current one."""
+    current = world.status()["currentPodHash"]
+    return [
+        obj.get("status", {}).get("replicas", 0)
+        for obj in world.store.peek_all("ReplicaSet")
+        if not obj["metadata"]["name"].endswith(current)
+    ]
 
 
 @pytest.mark.parametrize(
