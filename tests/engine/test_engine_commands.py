@@ -94,6 +94,7 @@ def test_undo_brings_the_whole_template_back_of_which_the_cache_keeps_the_gist()
             await world.until(
                 lambda: all(pods == 0 for pods in old_sets(world)), within=60, what="no old pods"
             )
+            await world.clock.sleep(5)  # the cache sees it, too
             outcome = await command(world, "undo", options={"toRevision": "2"})
             assert outcome.result == "done"
             assert world.rollout()["spec"]["template"]["spec"]["containers"] == rich
