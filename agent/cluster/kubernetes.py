@@ -34,6 +34,7 @@ URGENT_CONNECTIONS: Final = 16
 ROUTINE_CONNECTIONS: Final = 64
 MERGE: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
+NOT_OLDER: Final = "NotOlderThan"
 
 
 class KubernetesCluster:
@@ -80,6 +81,8 @@ class KubernetesCluster:
         )
         request = Request("GET", served.path(namespace), query)
         try:
+            if resource_version:
+                await self._check_reached(served, namespace, resource_version)
             async with asyncio.timeout(WATCH_OPEN_SECONDS):
                 response = await self._transport.open(
                     request, seconds=seconds + 30, silence_seconds=seconds + 15
@@ -165,6 +168,15 @@ class KubernetesCluster:
 
     async def _resources(self, path: str, *, urgent: bool) -> Object:
         return await self._transport.call(Request("GET", path), urgent=urgent)
+
+    async def _check_reached(self, served: Served, namespace: str | None, version: str) -> None:
+        """Raises Gone when the cluster is not as far as a version that it once had.
+
+        After a restore from a backup it is not. A watch from there would be silent until it is; a list
+        that must be no older is answered from the API server's memory, or says so after some seconds.
+        """
+        wanted = {"limit": "1", "resourceVersion": version, "resourceVersionMatch": NOT_OLDER}
+        await self._transport.call(Request("GET", served.path(namespace), tuple(wanted.items())))
 
     async def _pages(self, served: Served, namespace: str | None, labels: str) -> Listing:
         items: builtins.list[Object] = []

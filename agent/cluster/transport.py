@@ -38,6 +38,8 @@ BACKOFF_SECONDS: Final = 0.1
 RELOAD_SECONDS: Final = 10.0
 """Credentials are read again at most this often."""
 SKEW_WARN_SECONDS: Final = 2.0
+TOO_NEW: Final = "ResourceVersionTooLarge"
+"""Why an API server does not answer from a version: it has not been there (after a restore) or lags."""
 JSON: Final = "application/json"
 
 
@@ -254,6 +256,8 @@ def error_of(
         return AlreadyExists(message)
     if status == 422 and tested and not details.get("name") and not details.get("causes"):
         return Conflict(f"a test of the patch failed: {message}")
+    if any(cause.get("reason") == TOO_NEW for cause in details.get("causes") or ()):
+        return Gone(message)
     kinds: dict[int, type[SerinusError]] = {
         401: NotAuthenticated, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone,
         400: Invalid, 405: Invalid, 406: Invalid, 413: Invalid, 415: Invalid, 422: Invalid,

@@ -49,19 +49,27 @@ async def silence(request: Request) -> Response:
 
 
 class Server:
-    """Gives scripted answers in order (the last one again and again) to all but discovery."""
+    """Gives scripted answers in order (the last one again and again) to all but discovery.
+
+    Attributes:
+        reached: the answer to who asks whether it is as far as a version.
+    """
 
     def __init__(self) -> None:
         self.script: list[Answer] = []
         self.seen: list[Request] = []
         self.bodies: list[bytes] = []
         self.token = "t"
+        self.reached = answer(200, {"items": []})
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         if scope["path"].endswith("/api/v1"):
             resources = [{"name": "configmaps"}, {"name": "pods"}]
             await JSONResponse({"resources": resources})(scope, receive, send)
+            return
+        if "resourceVersionMatch" in request.query_params:
+            await (await self.reached(request))(scope, receive, send)
             return
         self.bodies.append(await request.body())
         self.seen.append(request)
@@ -261,6 +269,18 @@ async def test_a_watch_that_goes_wrong_says_so(
     server.script = [stream]
     with pytest.raises(error):
         await anext(aiter(cluster.watch(CONFIG_MAP, resource_version="1")))
+
+
+async def test_a_version_that_is_not_reached_is_gone_before_it_is_watched(
+    server: Server, cluster: KubernetesCluster
+) -> None:
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    server.reached = answer(
+        504, {"reason": "Timeout", "message": "Too large", "details": {"causes": causes}}
+    )
+    with pytest.raises(Gone, match="Too large"):
+        await anext(aiter(cluster.watch(CONFIG_MAP, resource_version="99")))
+    assert server.seen == []
 
 
 async def test_an_event_may_come_in_pieces_and_an_unfinished_one_is_dropped(
