@@ -2,11 +2,12 @@
 
 httpx 0.28 loses a pool slot for good when a request is cancelled, so deadlines are read timeouts, a request
 that nobody waits for any more runs to its end in a task of ours, and a client whose pool is exhausted is
-replaced. Bodies are bounded while they are read.
+replaced, and closed after the last of its requests. Bodies are bounded while they are read.
 """
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import httpx
@@ -33,11 +34,20 @@ class TooLong(Unavailable):
     """The answer's body is longer than was asked for."""
 
 
+@dataclass(eq=False, slots=True)
+class _Pool:
+    """A client of httpx, and how many requests of ours it carries."""
+
+    client: httpx.AsyncClient
+    requests: int = 0
+
+
 class Http:
     """A client for everything that is not the API server. Redirects are not followed."""
 
     def __init__(self) -> None:
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._pools: dict[bool, _Pool] = {}
+        self._replaced: set[_Pool] = set()
         self._running: set[asyncio.Task[Answer]] = set()
 
     async def request(
@@ -71,9 +81,9 @@ class Http:
         """Wait for what runs, then close."""
         if self._running:
             await asyncio.wait(self._running, timeout=CONNECT_SECONDS)
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.aclose()
+        pools, self._pools, self._replaced = {*self._pools.values(), *self._replaced}, {}, set()
+        for pool in pools:
+            await pool.client.aclose()
 
     async def _request(
         self,
@@ -88,9 +98,10 @@ class Http:
         timeout = httpx.Timeout(CONNECT_SECONDS, read=seconds)
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
+        pool = self._pool(verify)
+        pool.requests += 1
         try:
-            client = self._client(verify)
-            async with client.stream(
+            async with pool.client.stream(
                 method, url, headers=headers, content=body, timeout=timeout
             ) as response:
                 read = bytearray()
@@ -103,28 +114,36 @@ class Http:
                 names = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, names, bytes(read))
         except httpx.PoolTimeout as error:
-            self._replace(verify)
+            self._replace(verify, pool)
             raise Unavailable(f"no connection to {_host(url)} is free") from error
         except httpx.TimeoutException as error:
             raise Unavailable(f"{_host(url)} did not answer within {seconds:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise Unavailable(f"{_host(url)}: {str(error) or type(error).__name__}") from error
+        finally:
+            pool.requests -= 1
+            if pool in self._replaced and not pool.requests:
+                self._replaced.discard(pool)
+                await pool.client.aclose()
 
-    def _client(self, verify: bool) -> httpx.AsyncClient:
-        if verify not in self._clients:
+    def _pool(self, verify: bool) -> _Pool:
+        if verify not in self._pools:
             limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-            self._clients[verify] = httpx.AsyncClient(
+            client = httpx.AsyncClient(
                 verify=verify,
                 limits=limits,
                 follow_redirects=False,
                 headers={"User-Agent": "serinus"},
             )
-        return self._clients[verify]
+            self._pools[verify] = _Pool(client)
+        return self._pools[verify]
 
-    def _replace(self, verify: bool) -> None:
-        """Leave a client whose pool is used up; its requests run to their ends."""
-        self._clients.pop(verify, None)
-        log.warning("http.pool_replaced")
+    def _replace(self, verify: bool, pool: _Pool) -> None:
+        """Leave a client whose pool is used up: once, however many requests waited for it in vain."""
+        if self._pools.get(verify) is pool:
+            del self._pools[verify]
+            self._replaced.add(pool)
+            log.warning("http.pool_replaced")
 
 
 def _retrieved(task: "asyncio.Task[Answer]") -> None:

@@ -1,6 +1,7 @@
 """HTTP to the outside, against a server on loopback: bounds, deadlines, and what errors may tell."""
 
 import asyncio
+import gc
 import gzip
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from structlog.testing import capture_logs
 
 from agent.errors import Invalid, Unavailable
 from agent.http import Http, TooLong
@@ -144,6 +146,37 @@ async def test_after_much_cancelling_plain_requests_still_work(
             assert (await http.request("GET", url)).body == b"ok"
         many = await asyncio.gather(*(http.request("GET", url) for _ in range(100)))
         assert {got.status for got in many} == {200}
+
+
+async def test_a_pool_that_is_used_up_is_replaced_once_and_closed_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.http.CONNECT_SECONDS", 0.2)
+    one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+    monkeypatch.setattr(httpx, "Limits", lambda **_: one)
+    release, waiting = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.path_params["path"] == "slow":
+            waiting.set()
+            await release.wait()
+        return PlainTextResponse("ok")
+
+    async with answering(answer) as (http, url):
+        slow = asyncio.create_task(http.request("GET", f"{url}/slow"))
+        await asyncio.wait_for(waiting.wait(), 5)
+        with capture_logs() as lines:
+            late = await asyncio.gather(
+                *(http.request("GET", url) for _ in range(3)), return_exceptions=True
+            )
+            assert [type(error) for error in late] == [Unavailable] * 3
+            assert (await http.request("GET", url)).body == b"ok"
+        assert [line["event"] for line in lines] == ["http.pool_replaced"]
+        release.set()
+        assert (await slow).body == b"ok"
+        # A client that is left open is a warning at its collection, and warnings are errors here.
+        del slow
+        gc.collect()
 
 
 @pytest.mark.parametrize(
