@@ -35,6 +35,8 @@ PAUSE_INCONCLUSIVE_EXPERIMENT: Final = "InconclusiveExperiment"
 
 # Ours. Argo's CRD prunes unknown status fields, so what we add travels where its schema allows.
 PREFIX: Final = "serinus.dev"
+FIELD_MANAGER: Final = "serinus"
+"""Under this name `metadata.managedFields` show what we wrote."""
 OUTBOX_CONDITION: Final = "SerinusOutbox"
 """Exists only while announcements wait; compact JSON in `message` (docs/architecture.md, "Outbox")."""
 PAUSE_HOLD: Final = "AlertHold"

@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from agent.api.meta import Object
+from agent.api.names import FIELD_MANAGER
 from agent.clock import Clock
 from agent.cluster.discovery import Discovery, Served
 from agent.cluster.port import Kind, Listing, WatchEvent
@@ -35,6 +36,8 @@ ROUTINE_CONNECTIONS: Final = 64
 MERGE: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 NOT_OLDER: Final = "NotOlderThan"
+SIGNED: Final = (("fieldManager", FIELD_MANAGER),)
+"""Query of every write: `managedFields` then say which fields are ours."""
 
 
 class KubernetesCluster:
@@ -104,7 +107,9 @@ class KubernetesCluster:
         served = await self._discovery.served(kind)
         namespace = (obj.get("metadata") or {}).get("namespace") or "default"
         # Not repeated after an unknown outcome: the caller sees AlreadyExists or creates again itself.
-        request = Request("POST", served.path(namespace), body=served.named(obj), repeatable=False)
+        request = Request(
+            "POST", served.path(namespace), SIGNED, body=served.named(obj), repeatable=False
+        )
         return served.named(await self._transport.call(request))
 
     async def merge_patch(
@@ -120,7 +125,7 @@ class KubernetesCluster:
         served = await self._discovery.served(kind, urgent=urgent)
         path = served.path(namespace, name) + ("/status" if status and served.has_status else "")
         # Absolute values, so a second time changes nothing more; with a version it is a Conflict.
-        request = Request("PATCH", path, body=patch, media=MERGE)
+        request = Request("PATCH", path, SIGNED, body=patch, media=MERGE)
         return served.named(await self._transport.call(request, urgent=urgent))
 
     async def json_patch(
@@ -137,6 +142,7 @@ class KubernetesCluster:
         request = Request(
             "PATCH",
             served.path(namespace, name),
+            SIGNED,
             body=patch,
             media=JSON_PATCH,
             repeatable="test" in words_of or words_of == {"replace"},
@@ -215,7 +221,7 @@ async def connect(
     def client(connections: int) -> Any:
         configuration.connection_pool_maxsize = connections
         own: Any = ApiClient(configuration=configuration)
-        own.user_agent = "serinus"
+        own.user_agent = FIELD_MANAGER
         if _is_loopback(configuration.host):
             # A proxy of the environment cannot reach this machine's loopback; there is no setting for it.
             own.rest_client.pool_manager._trust_env = False  # noqa: SLF001

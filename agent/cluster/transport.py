@@ -67,6 +67,11 @@ class Request(msgspec.Struct, frozen=True):
     repeatable: bool = True
     tested: bool = False
 
+    @property
+    def is_page(self) -> bool:
+        """Whether it asks for a page of a list."""
+        return self.method == "GET" and bool(self.query)
+
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
@@ -151,7 +156,7 @@ class Transport:
 
     async def _patiently(self, request: Request) -> Object:
         ends = self._clock.monotonic() + ROUTINE_SECONDS
-        one_try = ROUTINE_SECONDS if request.query else TRY_SECONDS
+        one_try = ROUTINE_SECONDS if request.is_page else TRY_SECONDS
         send = self._once
         for attempt in range(1, TRIES + 1):
             left = ends - self._clock.monotonic()

@@ -199,6 +199,24 @@ async def test_which_json_patches_are_repeated(
     assert len(server.seen) == requests
 
 
+async def test_a_write_that_hangs_gets_the_time_of_one_object_and_not_of_a_list(
+    server: Server, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "TRY_SECONDS", 0.1)
+    server.script = [silence, answer()]
+    await cluster.merge_patch(CONFIG_MAP, "default", "a", {"data": {"x": "1"}})
+    assert len(server.seen) == 2
+
+
+async def test_every_write_bears_our_name(server: Server, cluster: KubernetesCluster) -> None:
+    server.script = [answer()]
+    await cluster.create(CONFIG_MAP, {"metadata": {"name": "a"}})
+    await cluster.merge_patch(CONFIG_MAP, "default", "a", {"data": {"x": "1"}})
+    await cluster.merge_patch(CONFIG_MAP, "default", "a", {"status": {}}, status=True)
+    await cluster.json_patch(CONFIG_MAP, "default", "a", [{"op": "remove", "path": "/data/x"}])
+    assert [seen.query_params.get("fieldManager") for seen in server.seen] == ["serinus"] * 4
+
+
 async def test_a_delete_that_went_through_unheard_is_done(
     server: Server, cluster: KubernetesCluster
 ) -> None:

@@ -129,6 +129,23 @@ async def first(watching: AsyncIterator[WatchEvent]) -> WatchEvent:
 # Through the adapter only: the store has neither connections nor credentials.
 
 
+async def test_what_we_write_is_ours_in_the_managed_fields(
+    cluster: Cluster, namespace: str, side: str
+) -> None:
+    """By their names two engines on one Rollout are told apart."""
+    if side != "real":
+        pytest.skip("the local cluster keeps no managedFields")
+    name = a_name()
+    await cluster.create(ROLLOUT, a_rollout(namespace, name))
+    status = {"status": {"phase": "Paused"}}
+    answer = await cluster.merge_patch(ROLLOUT, namespace, name, status, status=True)
+    fields = answer["metadata"]["managedFields"]
+    assert {(entry["manager"], entry.get("subresource", "")) for entry in fields} == {
+        ("serinus", ""),
+        ("serinus", "status"),
+    }
+
+
 async def test_a_watch_that_the_server_ends_is_gone_on_with_from_its_bookmark(
     cluster: Cluster, namespace: str, side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
