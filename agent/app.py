@@ -20,8 +20,9 @@ from agent.cluster.cache import Cache
 from agent.cluster.kubernetes import KubernetesCluster, connect
 from agent.cluster.port import Cluster
 from agent.engine.crash_points import from_environment
-from agent.engine.engine import Options, RolloutEngine
+from agent.engine.engine import RolloutEngine
 from agent.engine.measure import AnalysisDriver
+from agent.engine.options import Options
 from agent.events.catalogue import (
     ALERT_FIRING,
     ALERT_RESOLVED,

@@ -5,7 +5,7 @@ live read again. An abort or another revision seen at either end takes the weigh
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from agent.engine.crash_points import Reach
 from agent.engine.exposure import exposes, find_revision, view_of
 from agent.engine.fence import Fence, Superseded, Turn
 from agent.engine.intents import read_holds
+from agent.engine.level import LevelCheck
 from agent.engine.observe import Observer
 from agent.engine.port import View
 from agent.engine.write import Writer
@@ -30,20 +31,9 @@ from agent.traffic.types import Desired, Router
 
 log = structlog.get_logger(__name__)
 
-LevelCheck = Callable[[View], Awaitable[bool]]
-"""Whether no alert that fires now stands against this rollout. It sets holds or aborts itself.
-
-Raises Unavailable when that cannot be told: missing data is never healthy.
-"""
-
 LOWER_TRIES: Final = 5
 ALERT_RETRY_SECONDS: Final = 5.0
 FULL_RETRY_SECONDS: Final = 5.0
-
-
-async def no_alerts(_view: View) -> bool:
-    """A LevelCheck for an agent without an alert door."""
-    return True
 
 
 class Raiser:

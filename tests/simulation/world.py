@@ -19,9 +19,10 @@ from agent.cluster.cache import Cache
 from agent.cluster.local.store import LocalCluster
 from agent.cluster.local.workloads import Workloads
 from agent.cluster.port import KINDS, Kind
-from agent.engine.engine import Options, RolloutEngine
+from agent.engine.engine import RolloutEngine
+from agent.engine.level import LevelCheck, no_alerts
+from agent.engine.options import Options
 from agent.engine.passes import Decide
-from agent.engine.raising import LevelCheck, no_alerts
 from agent.errors import SerinusError, Unavailable
 from agent.rollout.decide import decide
 from agent.rollout.types import Policy
@@ -146,9 +147,9 @@ class Process:
             ),
             bus=world.bus,
             ownership=self.shares,
-            level_check=world.level_check,
             reach=self._reach,
         )
+        self.engine.use_level_check(world.level_check)
         self.cache.on_change(self.engine.changed)
 
     async def run(self) -> None:
