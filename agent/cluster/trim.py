@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
+from agent.api import managers
 from agent.api.meta import Object
 
 
 def trimmed(obj: Object) -> Object:
     """The object without what nobody reads here.
 
-    managedFields are half of a typical object. A ReplicaSet without pods is history, and there may be a
-    dozen to a Rollout: of its pod template only metadata and the images remain. Who wants the whole one
+    managedFields are half of a typical object; of a Rollout's the part stays that tells who drives it
+    (agent.api.managers). A ReplicaSet without pods is history, and there may be a dozen to a Rollout: of its pod template only metadata and the images remain. Who wants the whole one
     (to bring it back) asks the API server; when it gets pods again, its next event is whole.
     """
     kept = obj
     meta = obj["metadata"]
     if "managedFields" in meta:
         slim = {name: value for name, value in meta.items() if name != "managedFields"}
+        told = managers.gist(meta["managedFields"]) if obj.get("kind") == "Rollout" else []
+        if told:
+            slim["managedFields"] = told
         kept = {**kept, "metadata": slim}
     if obj.get("kind") == "ReplicaSet" and _is_history(obj):
         spec = obj["spec"]

@@ -6,10 +6,8 @@ the next pass of the owner ends the job. It stays active until weight 0 was read
 had read before it may still raise once, and that raise is taken back from both sides.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,6 +18,7 @@ from agent.api.meta import Key, Object, Ref
 from agent.api.names import PROGRESSING
 from agent.api.times import format_time, format_time_ms
 from agent.clock import Clock
+from agent.engine.aborts import TRIES, AbortIntent, AbortRun
 from agent.engine.crash_points import Reach
 from agent.engine.observe import Objects, Observer
 from agent.engine.outlet import Outlet
@@ -28,25 +27,20 @@ from agent.engine.records import TakeRecords
 from agent.engine.revision import event_data, revision_number
 from agent.engine.rollback import Rollback, Taken
 from agent.engine.write import Writer, version_of
-from agent.errors import Conflict, NotFound, SerinusError, Unavailable
+from agent.errors import Conflict
 from agent.events.catalogue import Cause, Timings, Transition, Weights
 from agent.rollout.types import Announcement, Record
 
 log = structlog.get_logger(__name__)
 
-TRIES: Final = 8
-DEADLINE_SECONDS: Final = 10.0
-RETRY_SECONDS: Final = 0.05
 REASON: Final = "RolloutAborted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aborts:
-    """Aborts rollouts, one run at a time each.
+class AbortPath:
+    """What the runs of the abort path work with.
 
     Attributes:
-        suspended: keeps a rollout's lane from starting passes, and ends the running one's right to write.
-        spawn: starts a task that the engine owns: the caller's cancellation does not stop an abort.
         outlet: None when nobody listens.
         timed: called with the seconds from the decision to the route's write (a metric).
     """
@@ -55,56 +49,20 @@ class Aborts:
     objects: Objects
     observer: Observer
     clock: Clock
-    suspended: Callable[[Key], AbstractContextManager[None]]
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
     outlet: Outlet | None
     recorder: TakeRecords
     reach: Reach
     timed: Callable[[float], None] = lambda _seconds: None
-    _active: dict[Key, asyncio.Future[Outcome]] = field(default_factory=dict, init=False)
 
-    async def abort(self, key: Key, cause: Cause) -> Outcome:
-        """Abort; returns once the intent is on the object (the weight follows at once, by itself).
-
-        Raises Unavailable when the intent could not be stored: the event must come again.
-        """
-        intent = self._active.get(key)
-        if intent is None:
-            intent = asyncio.get_running_loop().create_future()
-            self.spawn(self._run(key, cause, intent))
-            self._active[key] = intent
-        return await asyncio.shield(intent)
-
-    async def _run(self, key: Key, cause: Cause, intent: asyncio.Future[Outcome]) -> None:
-        run = _Run(self, key, cause, self.clock.now())
-        try:
-            with self.suspended(key), structlog.contextvars.bound_contextvars(rollout=str(key)):
-                async with asyncio.timeout(DEADLINE_SECONDS):
-                    outcome = await run.write_intent()
-                    if not intent.done():
-                        intent.set_result(outcome)
-                    if outcome.result != "refused":
-                        await run.take_off(announce=outcome.result == "done")
-        except TimeoutError:
-            log.error("abort.timed_out", rollout=str(key), stored=intent.done())
-            _fail(intent, Unavailable("the abort was not stored in time"))
-        except SerinusError as error:
-            # After the intent the owner's lane ends what is left; before it the event comes again.
-            log.error("abort.failed", rollout=str(key), stored=intent.done(), error=str(error))
-            _fail(intent, error if isinstance(error, Unavailable) else Unavailable(str(error)))
-        except Exception as error:
-            # A bug here must not end the task group of everybody.
-            log.exception("abort.bug", rollout=str(key), stored=intent.done())
-            _fail(intent, Unavailable(f"the abort failed: {error}"))
-        finally:
-            self._active.pop(key, None)
-            intent.cancel()
+    def begin(self, key: Key, cause: Cause) -> AbortRun:
+        """The run of one abort."""
+        return _Run(self, key, cause, self.clock.now())
 
 
 class _Run:
     """One abort under way."""
 
-    def __init__(self, path: Aborts, key: Key, cause: Cause, decided_at: datetime) -> None:
+    def __init__(self, path: AbortPath, key: Key, cause: Cause, decided_at: datetime) -> None:
         self._path = path
         self._key = key
         self._ref = Ref("Rollout", *key)
@@ -115,35 +73,11 @@ class _Run:
     async def write_intent(self) -> Outcome:
         """Put the abort onto the object by compare-and-swap, with `aborted` in the outbox."""
         path = self._path
-        path.reach("abort-before-intent")
-        rollout = path.objects.get(self._ref)
-        for attempt in range(TRIES):
-            if rollout is None:
-                try:
-                    rollout = await path.writer.get(self._ref, urgent=True)
-                except NotFound:
-                    return Outcome(result="refused", message="there is no such rollout")
-            answer = _answer(rollout)
-            if answer is not None:
-                # The cache may be behind: only what the API server says counts as a reason not to abort.
-                if attempt == 0:
-                    rollout = None
-                    continue
-                return answer
-            try:
-                await self._swap(rollout)
-            except Conflict:
-                rollout = path.objects.get(self._ref)
-                continue
-            except Unavailable:
-                # It may have been stored nevertheless: the next read shows.
-                await path.clock.sleep(RETRY_SECONDS)
-                rollout = None
-                continue
-            path.reach("abort-after-intent")
+        intent = AbortIntent(path.writer, path.objects, path.clock, path.reach)
+        outcome = await intent.store(self._key, self._swap)
+        if outcome.result == "done":
             log.warning("rollout.aborted", cause=self._cause.kind, summary=self._cause.summary)
-            return Outcome(result="done", message="aborted")
-        raise Unavailable("others kept writing the Rollout, or the API server does not answer")
+        return outcome
 
     async def take_off(self, *, announce: bool) -> None:
         """Bring the weight down, then store that it is. `announce`: this run wrote the intent."""
@@ -261,17 +195,6 @@ def weight_in(status: dict[str, Any]) -> int:
     return int((weights.get("canary") or {}).get("weight") or 0)
 
 
-def _answer(rollout: Object) -> Outcome | None:
-    """Why there is nothing to abort; None when there is."""
-    status = rollout.get("status") or {}
-    current, stable = status.get("currentPodHash") or "", status.get("stableRS") or ""
-    if not current or not stable or current == stable:
-        return Outcome(result="refused", message="no update is in progress")
-    if status.get("abort"):
-        return Outcome(result="unchanged", message="it is aborted already")
-    return None
-
-
 def _with_progressing(status: dict[str, Any], text: str, now: datetime) -> list[dict[str, Any]]:
     """The conditions with Progressing as Argo sets it for an abort, in its place."""
     conditions = list(status.get("conditions") or ())
@@ -298,10 +221,3 @@ def _weights_down(status: dict[str, Any]) -> dict[str, Any]:
     canary, stable = weights.get("canary") or {}, weights.get("stable") or {}
     total = int(canary.get("weight") or 0) + int(stable.get("weight") or 0)
     return {"canary": {"weight": 0}, "stable": {"weight": total}}
-
-
-def _fail(intent: asyncio.Future[Outcome], error: Exception) -> None:
-    if not intent.done():
-        intent.set_exception(error)
-        # Whoever asked may be gone by now; an error that nobody fetches would be reported at collection.
-        intent.exception()

@@ -3,14 +3,12 @@
 At least once, always under one id with the same bytes: an entry leaves the outbox only after it was published.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
 from agent.api.meta import Key, Object, Ref
-from agent.bus.port import Bus
-from agent.bus.port import Record as BusRecord
 from agent.clock import Clock
 from agent.engine import outbox
 from agent.engine.backoff import Backoff
@@ -18,27 +16,18 @@ from agent.engine.crash_points import Reach
 from agent.engine.lane import Epoch, Lanes
 from agent.engine.observe import Objects
 from agent.engine.outlet import Outlet
+from agent.engine.publish import Publisher
 from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, SerinusError
 
 log = structlog.get_logger(__name__)
 
-CONTENT_TYPE: Final = b"application/cloudevents+json"
 LINGER_SECONDS: Final = 0.3
 """How long a published entry may stay: a status write of the lane in this time takes it off for free."""
-SUBSCRIBER_TRIES: Final = 3
-
-Subscriber = Callable[[Key, bytes], Awaitable[None]]
-"""A local listener: gets the event's JSON. Raises a SerinusError to get it again (a few times)."""
 
 
 class Relay:
-    """Publishes the outboxes of the rollouts that this process drives.
-
-    Args:
-        bus: where events go; None when there are only subscribers.
-        topic: the topic of outgoing events.
-    """
+    """Publishes the outboxes of the rollouts whose announcements are this process's to publish."""
 
     def __init__(
         self,
@@ -47,25 +36,19 @@ class Relay:
         outlet: Outlet,
         backoff: Backoff,
         clock: Clock,
+        publisher: Publisher,
         *,
-        bus: Bus | None,
-        topic: str,
-        subscribers: Sequence[Subscriber],
         owns: Callable[[Key], bool],
         reach: Reach,
-        counted: Callable[[str, str], None] = lambda _transition, _result: None,
     ) -> None:
         self._objects = objects
         self._writer = writer
         self._outlet = outlet
         self._backoff = backoff
         self._clock = clock
-        self._bus = bus
-        self._topic = topic
-        self._subscribers = tuple(subscribers)
+        self._publisher = publisher
         self._owns = owns
         self._reach = reach
-        self._counted = counted
         self._linger: dict[Key, float] = {}
         self._flushing = False
         self.lanes = Lanes(self._pass)
@@ -122,36 +105,12 @@ class Relay:
             if entry.id in confirmed:
                 continue
             self._reach("relay-before-publish")
-            body = entry.event.encode()
-            if self._bus is not None:
-                await self._bus.publish(
-                    BusRecord(
-                        topic=self._topic,
-                        key=str(key).encode(),
-                        value=body,
-                        headers=(("content-type", CONTENT_TYPE),),
-                    )
-                )
+            await self._publisher.send(key, entry)
             self._reach("relay-after-publish")
             self._outlet.confirm(key, entry.id)
             published = True
-            self._counted(entry.transition, "published")
-            log.info("outbox.published", rollout=str(key), transition=entry.transition, id=entry.id)
-            for subscriber in self._subscribers:
-                await self._tell(subscriber, key, entry)
+            await self._publisher.tell(key, entry)
         return published
-
-    async def _tell(self, subscriber: Subscriber, key: Key, entry: outbox.Entry) -> None:
-        """A local listener must not hold up the outbox: it gets a few tries."""
-        for attempt in range(1, SUBSCRIBER_TRIES + 1):
-            try:
-                return await subscriber(key, entry.event.encode())
-            except SerinusError as error:
-                log.warning(
-                    "outbox.subscriber_failed", id=entry.id, attempt=attempt, error=str(error)
-                )
-        self._counted(entry.transition, "subscriber_gave_up")
-        return None
 
     async def _remove(self, key: Key, rollout: Object) -> None:
         """Take what is published off the object, and only that, by compare-and-swap."""

@@ -23,6 +23,8 @@ class Changes:
     """Tells lanes, outboxes and leftovers what has changed.
 
     Args:
+        owned: what this process drives.
+        announced: whose outboxes it empties.
         wake: wakes a rollout that exists and is ours.
         runs: whether the engine runs; before, whatever there is is looked at when it starts.
     """
@@ -32,6 +34,7 @@ class Changes:
         observer: Observer,
         interest: Interest,
         owned: Owned,
+        announced: Owned,
         lanes: Lanes,
         relay: Relay | None,
         leftovers: Leftovers,
@@ -42,6 +45,7 @@ class Changes:
         self._observer = observer
         self._interest = interest
         self._owned = owned
+        self._announced = announced
         self._lanes = lanes
         self._relay = relay
         self._leftovers = leftovers
@@ -76,7 +80,7 @@ class Changes:
     def look_at_outboxes(self) -> None:
         """Have announcements sent that nobody has confirmed."""
         if self._relay is not None:
-            for rollout in self._owned.rollouts():
+            for rollout in self._announced.rollouts():
                 self._relay.look(rollout)
 
     def _rollout(self, key: Key, new: Object | None) -> None:

@@ -11,10 +11,13 @@ import structlog
 
 from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
+from agent.api.names import PAUSED_BY_HOLD
 from agent.api.rollout import Rollout
 from agent.api.times import format_time
 from agent.clock import Clock
+from agent.engine.holds import annotated, annotations_of
 from agent.engine.intents import forgetting, overruling
+from agent.engine.notes import Noted, Notes
 from agent.engine.observe import Objects
 from agent.engine.port import Outcome
 from agent.engine.revision import revision_number
@@ -42,8 +45,11 @@ Make = Callable[[Object, Rollout, Request], Change | Outcome]
 class Commands:
     """Carries out commands. Raises Unavailable when one could not be stored."""
 
-    def __init__(self, objects: Objects, clock: Clock, swap: Swap, writer: Writer) -> None:
+    def __init__(
+        self, objects: Objects, clock: Clock, swap: Swap, writer: Writer, notes: Notes
+    ) -> None:
         self._objects = objects
+        self._notes = notes
         self._writer = writer
         self._clock = clock
         self._swap = swap
@@ -95,7 +101,7 @@ class Commands:
     # One command each.
 
     def _promote(self, rollout: Object, typed: Rollout, request: Request) -> Change | Outcome:
-        before, off = overruling(self._objects, rollout, request.cause.actor)
+        noted, off = overruling(self._objects, self._notes, rollout, request.cause.actor)
         intent = operator.promote(typed)
         if intent.skips_step and not request.skip:
             if not off:
@@ -104,24 +110,27 @@ class Commands:
                     message="nothing is paused; to skip the current step ask for it (skip: true)",
                 )
             intent = operator.resume(typed)
-        return _change(intent, None, before=before, also=off)
+        return _change(intent, None, noted=noted, also=off)
 
     def _resume(self, rollout: Object, typed: Rollout, request: Request) -> Change | Outcome:
-        before, off = overruling(self._objects, rollout, request.cause.actor)
-        return _change(operator.resume(typed), None, before=before, also=off)
+        noted, off = overruling(self._objects, self._notes, rollout, request.cause.actor)
+        return _change(operator.resume(typed), None, noted=noted, also=off)
 
     def _promote_full(self, rollout: Object, typed: Rollout, request: Request) -> Change | Outcome:
         if typed.status.abort:
             raise Refused("it is aborted: retry it first")
-        before, off = overruling(self._objects, rollout, request.cause.actor)
-        return _change(operator.promote_full(typed), None, before=before, also=off)
+        noted, off = overruling(self._objects, self._notes, rollout, request.cause.actor)
+        return _change(operator.promote_full(typed), None, noted=noted, also=off)
 
     def _retry(self, rollout: Object, typed: Rollout, _request: Request) -> Change | Outcome:
         if not typed.status.abort:
             return Outcome(result="unchanged", message="it is not aborted")
-        return _change(operator.RETRY, None, before=forgetting(self._objects, rollout))
+        noted = forgetting(self._objects, self._notes, rollout)
+        return _change(operator.RETRY, None, noted=noted)
 
-    def _pause(self, _rollout: Object, typed: Rollout, _request: Request) -> Change | Outcome:
+    def _pause(self, rollout: Object, typed: Rollout, _request: Request) -> Change | Outcome:
+        if typed.spec.paused and PAUSED_BY_HOLD in annotations_of(rollout):
+            return annotated({PAUSED_BY_HOLD: None}, "the pause of the hold is a person's now")
         if typed.spec.paused:
             return Outcome(result="unchanged", message="it is paused already")
         return _change(operator.PAUSE, None)
@@ -199,14 +208,14 @@ def _change(
     intent: operator.Intent,
     workload: Object | None,
     *,
-    before: tuple[tuple[Ref, dict[str, Any]], ...] = (),
+    noted: Noted = Noted(),  # noqa: B008 - immutable
     also: tuple[operator.Patch, ...] = (),
 ) -> Change | Outcome:
-    patches = (*also, *intent.patches)
+    patches = (*noted.patches, *also, *intent.patches)
     if not patches and not intent.operations:
         return Outcome(result="unchanged", message=intent.message)
     return Change(
-        before=before,
+        before=noted.before,
         patches=patches,
         operations=intent.operations,
         target=workload if intent.on_workload else None,

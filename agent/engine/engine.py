@@ -12,9 +12,10 @@ from agent.api.meta import Key, Object, Ref
 from agent.bus.port import Bus
 from agent.clock import Clock
 from agent.cluster.port import Cluster
-from agent.engine.abort import Aborts
+from agent.engine.abort import AbortPath
+from agent.engine.aborts import Aborts
 from agent.engine.act import Actor
-from agent.engine.announce import Relay, Subscriber
+from agent.engine.announce import Relay
 from agent.engine.backoff import Backoff
 from agent.engine.changes import Changes
 from agent.engine.commands import Commands, Request
@@ -25,6 +26,7 @@ from agent.engine.lane import Lanes
 from agent.engine.leftovers import Leftovers
 from agent.engine.level import Level, LevelCheck, no_alerts
 from agent.engine.metrics import Meter
+from agent.engine.notes import OnReplicaSet
 from agent.engine.notice import Notice
 from agent.engine.observe import Objects, Observer, Routers
 from agent.engine.options import Options
@@ -34,6 +36,7 @@ from agent.engine.ownership import Ownership, SoleOwner
 from agent.engine.passes import Decide, Passes, Wait
 from agent.engine.port import Outcome, View
 from agent.engine.pruned import Pruned
+from agent.engine.publish import Publisher, Subscriber
 from agent.engine.quarantine import Quarantine
 from agent.engine.raising import Raiser
 from agent.engine.records import Recorder
@@ -54,6 +57,8 @@ class RolloutEngine:
     Args:
         objects: the cache; its owner has `changed` called with every change of it.
         bus, subscribers: where announcements go; with neither nothing is put into the outbox.
+        ownership: which rollouts this process drives.
+        announces: whose outboxes it empties, when that is not the same.
         reach: called at the crash points.
     """
 
@@ -69,6 +74,7 @@ class RolloutEngine:
         bus: Bus | None = None,
         subscribers: Sequence[Subscriber] = (),
         ownership: Ownership | None = None,
+        announces: Ownership | None = None,
         reach: Reach = pass_by,
         meter: Meter | None = None,
     ) -> None:
@@ -81,6 +87,7 @@ class RolloutEngine:
         self._stopping = asyncio.Event()
         self._tasks = Tasks()
         self._owned = Owned(objects, self._ownership)
+        self._announced = Owned(objects, announces or self._ownership)
         interest = Interest()
         meter = meter or Meter()
         rng = random.Random(options.seed)  # noqa: S311 - jitter, not a secret
@@ -121,6 +128,9 @@ class RolloutEngine:
         )
         self._lanes = Lanes(self._passes.run, parallel=options.parallel, waited=meter.waited)
         self._sweep = Sweep(self._owned.rollout_keys, self._passes.last_pass.get, self.wake, clock)
+        publisher = Publisher(
+            bus=bus, topic=options.topic, subscribers=subscribers, counted=meter.announced
+        )
         self._relay = (
             Relay(
                 objects,
@@ -128,33 +138,30 @@ class RolloutEngine:
                 outlet,
                 Backoff(rng),
                 clock,
-                bus=bus,
-                topic=options.topic,
-                subscribers=subscribers,
-                owns=owns,
+                publisher,
+                owns=(announces or self._ownership).owns,
                 reach=reach,
-                counted=meter.announced,
             )
             if outlet is not None
             else None
         )
-        self._aborts = Aborts(
+        path = AbortPath(
             writer=writer,
             objects=objects,
             observer=observer,
             clock=clock,
-            suspended=self._lanes.suspended,
-            spawn=self._tasks.abort,
             outlet=outlet,
             recorder=self._recorder.record,
             reach=reach,
             timed=meter.aborted,
         )
+        self._aborts = Aborts(path.begin, spawn=self._tasks.abort, suspended=self._lanes.suspended)
         leftovers = Leftovers(objects, observer, writer, owns=owns, spawn=self._tasks.clean)
         self._changes = Changes(
             observer,
             interest,
             self._owned,
+            self._announced,
             self._lanes,
             self._relay,
             leftovers,
@@ -163,8 +170,9 @@ class RolloutEngine:
         )
         self._views = Views(objects, observer, self._passes.waits)
         swap = Swap(writer, objects, reach)
-        self._intents = Intents(writer, objects, swap)
-        self._commands = Commands(objects, clock, swap, writer)
+        notes = OnReplicaSet(objects)
+        self._intents = Intents(writer, objects, swap, notes)
+        self._commands = Commands(objects, clock, swap, writer, notes)
         self._ownership.on_change(self._changes.look_at_all)
 
     async def run(self) -> None:
@@ -194,9 +202,15 @@ class RolloutEngine:
         share = self._shutdown_seconds / 2
         lanes = await self._lanes.drain(share)
         await self._tasks.end(share / 2)
-        outboxes = self._relay is None or await self._relay.flush(self._owned.rollouts(), share / 2)
+        outboxes = self._relay is None or await self._relay.flush(
+            self._announced.rollouts(), share / 2
+        )
         records = await self._recorder.flush(share / 2)
         log.info("engine.stopped", lanes=lanes, outboxes=outboxes, records=records)
+
+    def stand_back(self) -> None:
+        """End every running pass's right to write: this process drives no more."""
+        self._lanes.bump_all()
 
     # What wakes it.
 

@@ -1,14 +1,16 @@
 """Intents of alerts and deployments: holds and evidence, put onto the objects by compare-and-swap."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import structlog
 
-from agent.api.holds import Hold, decode_holds, encode_holds
+from agent.api.holds import Hold, encode_holds
 from agent.api.meta import Key, Object, Ref
-from agent.api.names import DEPLOYMENT, HOLDS, OVERRULED
-from agent.engine.exposure import find_revision
+from agent.api.names import DEPLOYMENT, HOLDS, OVERRULED, PAUSED_BY_HOLD
+from agent.engine.holds import Form, annotated, annotation_form, annotations_of, read_holds
+from agent.engine.notes import Noted, Notes, current_set
 from agent.engine.observe import Objects
 from agent.engine.port import Outcome
 from agent.engine.swap import Change, Swap
@@ -19,17 +21,29 @@ from agent.rollout.operator import Patch
 
 log = structlog.get_logger(__name__)
 
-Other = tuple[Ref, dict[str, Any]]
-"""A merge patch of another object than the Rollout."""
+NOTE_TRIES: Final = 3
 
 
 class Intents:
-    """Puts holds and evidence onto the objects. Raises Unavailable when they could not be stored."""
+    """Puts holds and evidence onto the objects. Raises Unavailable when they could not be stored.
 
-    def __init__(self, writer: Writer, objects: Objects, swap: Swap) -> None:
+    Args:
+        form: what a hold is written as.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        objects: Objects,
+        swap: Swap,
+        notes: Notes,
+        form: Form = annotation_form,
+    ) -> None:
         self._writer = writer
         self._objects = objects
         self._swap = swap
+        self._notes = notes
+        self._form = form
 
     async def hold(self, key: Key, hold: Hold, cause: Cause) -> Outcome:
         """Add one alert to the holds; the same alert twice is one hold."""
@@ -44,7 +58,7 @@ class Intents:
             overruled = read_holds(current_set(self._objects, rollout), OVERRULED)
             if any(_same(item, hold.fingerprint, hold.starts_at) for item in overruled):
                 return Outcome(result="unchanged", message="a person has overruled this alert")
-            return annotated({HOLDS: encode_holds((*holds, hold))}, "held")
+            return self._form(rollout, (*holds, hold), "held")
 
         outcome = await self._swap(key, build)
         if outcome.result == "done":
@@ -59,12 +73,12 @@ class Intents:
             left = tuple(item for item in holds if not _same(item, fingerprint, starts_at))
             if left == holds:
                 return Outcome(result="unchanged", message="this alert does not hold")
-            return annotated({HOLDS: encode_holds(left) if left else None}, "released")
+            return self._form(rollout, left, "released")
 
         return await self._swap(key, build)
 
     async def note_deployment(self, key: Key, deployment: Deployment) -> Outcome:
-        """Keep the evidence of a deployment: on the Rollout, and on the ReplicaSet that it is about.
+        """Keep the evidence of a deployment: on the Rollout, and with the revision that it is about.
 
         A sync is reported before the ReplicaSet of what it brought exists, or after: only when the newest
         spec is observed is the current ReplicaSet the one that was deployed.
@@ -76,98 +90,84 @@ class Intents:
             current: Object | None = None
             if status.get("observedGeneration") == str(metadata.get("generation")):
                 current = current_set(self._objects, rollout)
-            before: tuple[Other, ...] = ()
-            if current is not None and _annotations(current).get(DEPLOYMENT) != text:
-                before = (_annotated_set(current, {DEPLOYMENT: text}),)
-            if not before and _annotations(rollout).get(DEPLOYMENT) == text:
+            noted = Noted()
+            if current is not None and annotations_of(current).get(DEPLOYMENT) != text:
+                noted = self._notes.note(rollout, {DEPLOYMENT: text}) or noted
+            if noted == Noted() and annotations_of(rollout).get(DEPLOYMENT) == text:
                 return Outcome(result="unchanged", message="known already")
             change = annotated({DEPLOYMENT: text}, "noted")
-            return msgspec.structs.replace(change, before=before)
+            return msgspec.structs.replace(
+                change, before=noted.before, patches=(*noted.patches, *change.patches)
+            )
 
         return await self._swap(key, build)
 
     async def annotate(
         self, key: Key, annotations: dict[str, str | None], *, revision: bool
     ) -> Outcome:
-        """Set our own annotations on the Rollout, or (`revision`) on the current ReplicaSet."""
+        """Set our own annotations on the Rollout, or (`revision`) keep them with the current revision."""
 
         def build(rollout: Object) -> Change | Outcome:
-            if _has(rollout, annotations):
+            if not revision:
+                if _has(rollout, annotations):
+                    return Outcome(result="unchanged")
+                return annotated(annotations, "annotated")
+            current = current_set(self._objects, rollout)
+            noted = self._notes.note(rollout, annotations) if current is not None else None
+            if current is None or noted is None:
+                message = "the current revision has no ReplicaSet"
+                return Outcome(result="refused", message=message)
+            if _has(current, annotations):
                 return Outcome(result="unchanged")
-            return annotated(annotations, "annotated")
+            return Change(before=noted.before, patches=noted.patches, message="annotated")
 
         if not revision:
             return await self._swap(key, build)
-        rollout = self._objects.get(Ref("Rollout", *key))
-        current = current_set(self._objects, rollout) if rollout is not None else None
-        if current is None:
-            return Outcome(result="refused", message="the current revision has no ReplicaSet")
-        if _has(current, annotations):
-            return Outcome(result="unchanged")
-        try:
-            await self._writer.metadata(*_annotated_set(current, annotations))
-        except (Conflict, Invalid, Forbidden) as error:
-            return Outcome(result="refused", message=str(error))
-        return Outcome(result="done", message="annotated")
-
-
-def current_set(objects: Objects, rollout: Object) -> Object | None:
-    """The ReplicaSet of the current revision."""
-    owned = objects.owned("ReplicaSet", str(rollout["metadata"].get("uid", "")))
-    return find_revision(owned, str((rollout.get("status") or {}).get("currentPodHash", "")))
-
-
-def annotated(annotations: dict[str, str | None], message: str) -> Change:
-    """A change of the Rollout's annotations; None removes one."""
-    patch = Patch("object", {"metadata": {"annotations": annotations}})
-    return Change(patches=(patch,), message=message)
+        # A note is no reason to read the Rollout before; after a lost race the cache has it anew.
+        outcome = Outcome(result="refused", message="there is no such rollout")
+        for _ in range(NOTE_TRIES):
+            rollout = self._objects.get(Ref("Rollout", *key))
+            change = build(rollout) if rollout is not None else outcome
+            if rollout is None or isinstance(change, Outcome):
+                return change if isinstance(change, Outcome) else outcome
+            try:
+                await self._swap.write(key, rollout, change)
+            except (Conflict, Invalid, Forbidden) as error:
+                outcome = Outcome(result="refused", message=str(error))
+            else:
+                return Outcome(result="done", message="annotated")
+        return outcome
 
 
 def overruling(
-    objects: Objects, rollout: Object, by: str
-) -> tuple[tuple[Other, ...], tuple[Patch, ...]]:
+    objects: Objects, notes: Notes, rollout: Object, by: str
+) -> tuple[Noted, tuple[Patch, ...]]:
     """A person promotes over the holds in force: kept with the revision, then taken off the Rollout."""
     holds, current = read_holds(rollout, HOLDS), current_set(objects, rollout)
-    if HOLDS not in _annotations(rollout):
-        return (), ()
-    off = Patch("object", {"metadata": {"annotations": {HOLDS: None}}})
+    marks = [name for name in (HOLDS, PAUSED_BY_HOLD) if name in annotations_of(rollout)]
+    if not marks:
+        return Noted(), ()
+    off = Patch("object", {"metadata": {"annotations": dict.fromkeys(marks)}})
     if current is None or not holds:
-        return (), (off,)
+        return Noted(), (off,)
     reason = f"overruled by {by}" if by else "overruled by a promote"
     named = (msgspec.structs.replace(hold, reason=reason) for hold in holds)
     known = read_holds(current, OVERRULED)
-    return (_annotated_set(current, {OVERRULED: encode_holds((*known, *named))}),), (off,)
+    noted = notes.note(rollout, {OVERRULED: encode_holds((*known, *named))})
+    return noted or Noted(), (off,)
 
 
-def forgetting(objects: Objects, rollout: Object) -> tuple[Other, ...]:
+def forgetting(objects: Objects, notes: Notes, rollout: Object) -> Noted:
     """A new run of the same revision: what was overruled for the last one counts again."""
     current = current_set(objects, rollout)
-    if current is None or OVERRULED not in _annotations(current):
-        return ()
-    return (_annotated_set(current, {OVERRULED: None}),)
+    if current is None or OVERRULED not in annotations_of(current):
+        return Noted()
+    return notes.note(rollout, {OVERRULED: None}) or Noted()
 
 
-def read_holds(obj: Object | None, annotation: str) -> tuple[Hold, ...]:
-    """The holds in an annotation; one that cannot be read counts as none and is written anew."""
-    try:
-        return decode_holds(_annotations(obj or {}).get(annotation, ""))
-    except ValueError:
-        return ()
-
-
-def _annotated_set(replica_set: Object, annotations: dict[str, str | None]) -> Other:
-    metadata = replica_set["metadata"]
-    ref = Ref("ReplicaSet", str(metadata["namespace"]), str(metadata["name"]))
-    return ref, {"metadata": {"uid": metadata.get("uid"), "annotations": annotations}}
-
-
-def _has(obj: Object, annotations: dict[str, str | None]) -> bool:
-    known = _annotations(obj)
+def _has(obj: Object, annotations: Mapping[str, str | None]) -> bool:
+    known = annotations_of(obj)
     return all(known.get(name) == value for name, value in annotations.items())
-
-
-def _annotations(obj: Object) -> dict[str, str]:
-    return (obj.get("metadata") or {}).get("annotations") or {}
 
 
 def _same(hold: Hold, fingerprint: str, starts_at: str) -> bool:

@@ -102,6 +102,11 @@ class Lanes:
             lane.epoch.ended = True
             lane.again = lane.urgent = True
 
+    def bump_all(self) -> None:
+        """End every running pass's right to write."""
+        for key in tuple(self._lanes):
+            self.bump(key)
+
     @contextlib.contextmanager
     def suspended(self, key: Key) -> Iterator[None]:
         """Start no pass of this rollout inside the block; what was woken meanwhile runs afterwards."""

@@ -130,7 +130,40 @@ def encode(entries: Sequence[Entry]) -> str:
 
 def freeze(announcements: Sequence[Announcement], stamp: Stamp) -> tuple[Entry, ...]:
     """Entries of one status write; their order is their ordinal."""
-    return tuple(_freeze(item, stamp, ordinal) for ordinal, item in enumerate(announcements))
+    return tuple(
+        freeze_one(
+            item,
+            stamp,
+            (stamp.uid, stamp.resource_version, rollout_event_type(item.transition), str(ordinal)),
+        )
+        for ordinal, item in enumerate(announcements)
+    )
+
+
+def freeze_one(announcement: Announcement, stamp: Stamp, identity: Sequence[str]) -> Entry:
+    """The entry of an announcement; the same identity is the same id."""
+    kind = rollout_event_type(announcement.transition)
+    event_id = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:32]
+    data = _bounded(announcement.data)
+    cause = data.cause
+    envelope: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": stamp.source,
+        "type": kind,
+        "subject": f"{data.namespace}/{data.name}",
+        "time": format_time_ms(stamp.now),
+        "datacontenttype": "application/json",
+        "partitionkey": f"{data.namespace}/{data.name}",
+        "sequence": stamp.resource_version.zfill(20),
+        "correlationid": stamp.correlation_id,
+    }
+    if cause is not None and cause.event_id:
+        envelope["causationid"] = cause.event_id
+    text = _event_text(envelope, data)
+    if len(text.encode()) > MAX_EVENT_BYTES:
+        text = _event_text(envelope, _cut(data))
+    return Entry(id=event_id, type=kind, event=text)
 
 
 def timed(announcement: Announcement, route_written_at: datetime) -> Announcement:
@@ -191,32 +224,6 @@ def _victim(entries: Sequence[Entry]) -> int | None:
             if entry.transition in kinds if kinds else entry.transition not in RESERVED:
                 return index
     return 0 if entries else None
-
-
-def _freeze(announcement: Announcement, stamp: Stamp, ordinal: int) -> Entry:
-    kind = rollout_event_type(announcement.transition)
-    identity = "\n".join((stamp.uid, stamp.resource_version, kind, str(ordinal)))
-    event_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
-    data = _bounded(announcement.data)
-    cause = data.cause
-    envelope: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": stamp.source,
-        "type": kind,
-        "subject": f"{data.namespace}/{data.name}",
-        "time": format_time_ms(stamp.now),
-        "datacontenttype": "application/json",
-        "partitionkey": f"{data.namespace}/{data.name}",
-        "sequence": stamp.resource_version.zfill(20),
-        "correlationid": stamp.correlation_id,
-    }
-    if cause is not None and cause.event_id:
-        envelope["causationid"] = cause.event_id
-    text = _event_text(envelope, data)
-    if len(text.encode()) > MAX_EVENT_BYTES:
-        text = _event_text(envelope, _cut(data))
-    return Entry(id=event_id, type=kind, event=text)
 
 
 def _event_text(envelope: dict[str, Any], data: RolloutEvent) -> str:

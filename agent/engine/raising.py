@@ -19,7 +19,7 @@ from agent.engine import outbox
 from agent.engine.crash_points import Reach
 from agent.engine.exposure import exposes, find_revision, view_of
 from agent.engine.fence import Fence, Superseded, Turn
-from agent.engine.intents import read_holds
+from agent.engine.holds import read_holds
 from agent.engine.level import LevelCheck
 from agent.engine.observe import Observer
 from agent.engine.port import View

@@ -68,7 +68,7 @@ class Swap:
                 rollout = None
                 continue
             try:
-                await self._write(key, rollout, change)
+                await self.write(key, rollout, change)
             except Conflict:
                 rollout = None
                 continue
@@ -78,7 +78,8 @@ class Swap:
             return Outcome(result="done", message=change.message)
         raise Unavailable(f"others kept writing {ref}")
 
-    async def _write(self, key: Key, rollout: Object, change: Change) -> None:
+    async def write(self, key: Key, rollout: Object, change: Change) -> None:
+        """Write a change of this version of the Rollout. Raises what the cluster port raises."""
         self._reach("intent-before-write")
         for ref, body in change.before:
             await self._writer.metadata(ref, body)
