@@ -35,10 +35,10 @@ from agent.http_server import serving
 from agent.intake import Intake
 from agent.rollout.decide import decide
 from agent.rollout.types import Policy
+from agent.router_plugins import added_kinds, installed_routers
 from agent.settings import Settings, secret
 from agent.sink import RawDoor, Sink, Token
 from agent.telemetry.metrics import Metrics
-from agent.traffic.routers import ROUTERS
 from handlers.alert import AlertHandler, ConfigMapLedger, Rules
 from handlers.alert import translate as alertmanager_webhook
 from handlers.alert.alertmanager import AlertmanagerSource
@@ -52,14 +52,12 @@ from handlers.timer import PING, TimerHandler
 
 log = structlog.get_logger(__name__)
 
-KINDS: Final = (
-    "Rollout", "ReplicaSet", "Service", "AnalysisRun", "AnalysisTemplate", "ClusterAnalysisTemplate", "Experiment",
-    "VirtualService", "DestinationRule", "Namespace",
+KINDS: Final = ("Rollout", "ReplicaSet", "Service", "AnalysisRun", "AnalysisTemplate")
+OPTIONAL_KINDS: Final = (
+    "ClusterAnalysisTemplate", "Experiment", "VirtualService", "DestinationRule", "HTTPRoute", "GRPCRoute",
+    "TCPRoute", "TLSRoute", "Namespace",
 )  # fmt: skip
-OPTIONAL_KINDS: Final = frozenset(
-    {"ClusterAnalysisTemplate", "Experiment", "VirtualService", "DestinationRule", "Namespace"}
-)
-"""A cluster without Istio, or a role without cluster-wide rights, is no reason not to start."""
+"""A cluster without Istio or Gateway API, or a role without cluster-wide rights, is no reason not to start."""
 LAG_SECONDS: Final = 0.5
 SYNC_WARN_SECONDS: Final = 10.0
 TELEGRAM_DRAIN_SECONDS: Final = 3.0
@@ -117,12 +115,14 @@ class _Parts:
         self._clock = clock
         self._http = http
         self._metrics = Metrics()
+        routers = installed_routers()
+        optional = (*OPTIONAL_KINDS, *added_kinds(routers))
         self.cache = Cache(
             cluster,
-            KINDS,
+            (*KINDS, *optional),
             clock,
             namespaces=settings.cluster.namespaces or None,
-            optional=OPTIONAL_KINDS,
+            optional=frozenset(optional),
         )
         self._wiring = Wiring(settings, clock, http, meter=self._metrics)
         self.bus = self._wiring.bus
@@ -135,7 +135,7 @@ class _Parts:
             self.cache,
             clock,
             decide,
-            ROUTERS,
+            routers,
             options=self._options(),
             bus=self.bus,
             subscribers=subscribers,
@@ -317,6 +317,8 @@ class _Parts:
                 frozen=engine.frozen,
                 hold_timeout_seconds=engine.hold_timeout_seconds,
                 correction_seconds=engine.correction_seconds,
+                listener_seconds=engine.listener_seconds,
+                route_status=engine.route_status,
             ),
             dump_directory=Path(engine.dump_directory) if engine.dump_directory else None,
             shutdown_seconds=engine.shutdown_seconds,

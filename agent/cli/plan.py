@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,9 +15,9 @@ from agent.api.meta import Key, Object, Ref
 from agent.cli.sources import Connected, files_in, text_of
 from agent.errors import NotFound, Refused, SerinusError
 from agent.rollout.preview import Preview, Stage, preview, references
+from agent.router_plugins import installed_routers
 from agent.traffic.hosts import HOST_KINDS
-from agent.traffic.routers import ROUTERS
-from agent.traffic.types import RouteChange
+from agent.traffic.types import RouteChange, Router
 
 _TITLES: Final = {
     "begin": "begin: the canary's names come over",
@@ -63,8 +63,9 @@ def plan(
       kustomize build overlays/prod | serinus plan -f - -o json
     """
     try:
+        routers = installed_routers()
         objects = _read(files, namespace)
-        previews = asyncio.run(_previews(objects, live=live, kubeconfig=kubeconfig))
+        previews = asyncio.run(_previews(objects, routers, live=live, kubeconfig=kubeconfig))
     except Refused as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
@@ -94,13 +95,17 @@ def _read(files: list[str], namespace: str) -> dict[Ref, Object]:
 
 
 async def _previews(
-    objects: dict[Ref, Object], *, live: bool, kubeconfig: Path | None
+    objects: dict[Ref, Object],
+    routers: Mapping[str, Router],
+    *,
+    live: bool,
+    kubeconfig: Path | None,
 ) -> list[Preview]:
     """One for each Rollout of the manifests, in their order."""
     ours = [obj for ref, obj in objects.items() if ref.kind == "Rollout"]
     rollouts, routes = ours, objects
     if live:
-        rollouts, routes = await _from_cluster(ours, kubeconfig)
+        rollouts, routes = await _from_cluster(ours, routers, kubeconfig)
     by_key = {Key.of(obj): obj for obj in rollouts}
     made = []
     for obj in ours:
@@ -109,14 +114,14 @@ async def _previews(
         spoken = {
             ref: item
             for ref, item in routes.items()
-            if ref.kind in HOST_KINDS or ref in references(mine, ROUTERS)
+            if ref.kind in HOST_KINDS or ref in references(mine, routers)
         }
-        made.append(preview(mine, spoken, rivals, ROUTERS))
+        made.append(preview(mine, spoken, rivals, routers))
     return made
 
 
 async def _from_cluster(
-    ours: list[Object], kubeconfig: Path | None
+    ours: list[Object], routers: Mapping[str, Router], kubeconfig: Path | None
 ) -> tuple[list[Object], dict[Ref, Object]]:
     """The cluster's Rollouts with the manifests' specs over them, and its route objects."""
     from agent.cluster.port import KINDS
@@ -132,7 +137,7 @@ async def _from_cluster(
                 for item in (await cluster.list(KINDS[kind], None)).items:
                     routes[Ref(kind, *Key.of(item))] = item
         for obj in ours:
-            for ref in references(obj, ROUTERS):
+            for ref in references(obj, routers):
                 if ref not in routes:
                     with contextlib.suppress(NotFound):
                         routes[ref] = await cluster.get(KINDS[ref.kind], ref.namespace, ref.name)

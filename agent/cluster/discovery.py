@@ -9,7 +9,10 @@ from agent.api.meta import Object
 from agent.cluster.port import Kind
 from agent.errors import NotFound
 
-VERSIONS: Final = {"networking.istio.io": ("v1", "v1beta1", "v1alpha3")}
+VERSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "networking.istio.io": ("v1", "v1beta1", "v1alpha3"),
+    "gateway.networking.k8s.io": ("v1", "v1beta1", "v1alpha3", "v1alpha2"),
+}
 """Groups of which clusters serve different versions of the same objects, best first."""
 
 

@@ -35,6 +35,10 @@ def _istio(kind: str, plural: str) -> Kind:
     return Kind(kind, plural, "networking.istio.io", "v1beta1")
 
 
+def _gateway(kind: str, plural: str) -> Kind:
+    return Kind(kind, plural, "gateway.networking.k8s.io", "v1")
+
+
 KINDS: dict[str, Kind] = {
     kind.kind: kind
     for kind in (
@@ -45,6 +49,10 @@ KINDS: dict[str, Kind] = {
         _argo("Experiment", "experiments"),
         _istio("VirtualService", "virtualservices"),
         _istio("DestinationRule", "destinationrules"),
+        _gateway("HTTPRoute", "httproutes"),
+        _gateway("GRPCRoute", "grpcroutes"),
+        _gateway("TCPRoute", "tcproutes"),
+        _gateway("TLSRoute", "tlsroutes"),
         Kind("ReplicaSet", "replicasets", "apps"),
         Kind("Deployment", "deployments", "apps"),
         Kind("Service", "services"),

@@ -11,6 +11,7 @@ from agent.api.rollout import Rollout
 from agent.api.times import parse_time
 from agent.engine.port import View
 from agent.errors import Refused
+from agent.rollout.defaults import max_traffic_weight
 from agent.rollout.managed_routes import by_steps
 from agent.rollout.replicas import current_set_weight
 from agent.rollout.types import Stage, Write
@@ -60,7 +61,11 @@ def is_overexposed(rollout: Rollout, routes: RouteObjects, router: Router) -> bo
     allowed = recorded_weight(rollout)
     wanted: set[str] = set()
     if status.current_pod_hash != status.stable_rs and not status.abort:
-        allowed = 100 if status.promote_full else max(allowed, current_set_weight(rollout))
+        allowed = (
+            max_traffic_weight(rollout)
+            if status.promote_full
+            else max(allowed, current_set_weight(rollout))
+        )
         wanted = {route.name for route in by_steps(rollout) if route.match}
     standing = set(router.managed_routes(rollout, routes))
     return (router.canary_weight(rollout, routes) or 0) > allowed or not standing <= wanted

@@ -12,7 +12,7 @@ import msgspec
 
 from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
-from agent.api.names import COMPAT, FREEZE
+from agent.api.names import COMPAT, FREEZE, ROUTE_STATUS
 from agent.api.rollout import Rollout
 from agent.engine.exposure import is_overexposed
 from agent.engine.neighbours import Neighbours
@@ -154,6 +154,8 @@ class Observer:
         policy = self._policy
         if annotations.get(COMPAT) in ("safe", "argo"):
             policy = msgspec.structs.replace(policy, compat=annotations[COMPAT])
+        if annotations.get(ROUTE_STATUS) in ("required", "ignored"):
+            policy = msgspec.structs.replace(policy, route_status=annotations[ROUTE_STATUS])
         namespace = self._objects.get(Ref("Namespace", "", Key.of(rollout).namespace)) or {}
         freeze = ((namespace.get("metadata") or {}).get("annotations") or {}).get(FREEZE, "")
         if freeze and freeze != "false":

@@ -19,6 +19,7 @@ from agent.engine.observe import Objects, Observer
 from agent.engine.raising import lower
 from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Retry
+from agent.rollout.defaults import max_traffic_weight
 from agent.traffic.types import Router
 
 log = structlog.get_logger(__name__)
@@ -120,13 +121,14 @@ class Rollback:
         canary = _available(find_revision(owned, rollout.status.current_pod_hash))
         if canary == 0:
             return 0
+        full = max_traffic_weight(rollout)
         if stable == 0:
-            return 100
+            return full
         strategy = rollout.spec.strategy.canary
         if strategy is None or not strategy.dynamic_stable_scale:
             return 0
         wanted = 1 if rollout.spec.replicas is None else rollout.spec.replicas
-        return max(0, 100 - stable * 100 // max(1, wanted))
+        return max(0, full - stable * full // max(1, wanted))
 
     async def _shelter(
         self, rollout: Object, typed: Rollout, router: Router, refusal: str

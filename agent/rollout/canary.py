@@ -127,6 +127,8 @@ def _abort(draft: Draft) -> None:
     )
     if draft.facts.live_weight or draft.facts.live_managed:
         draft.wait("waits for the routes to show no traffic for the canary")
+    elif draft.facts.unconfirmed and draft.facts.new is not None and draft.facts.new.replicas:
+        draft.wait(draft.facts.unconfirmed)
     draft.wait("aborted: waits for a person to retry, or for a new version")
 
 
@@ -220,6 +222,9 @@ def _promote(draft: Draft) -> None:
     if not first and facts.router is not None and total and not carries_all:
         draft.wait("waits for the routes to show all traffic on the new version")
         return
+    if not first and facts.unconfirmed:
+        draft.wait(facts.unconfirmed)
+        return
     if not first and facts.router is None and any(item.replicas for item in facts.others):
         return
     draft.set(
@@ -290,7 +295,7 @@ def _remember_weight(draft: Draft) -> None:
     facts = draft.facts
     if facts.policy.drain_seconds <= 0 or facts.router is None or facts.live_weight is None:
         return
-    if facts.settled_since is None:
+    if facts.settled_since is None and not facts.unconfirmed:
         body = {
             "metadata": {
                 "annotations": {

@@ -155,9 +155,7 @@ def not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[Fiel
         yield FieldError(
             "spec.workloadRef", "is not driven by Serinus yet; put the template into the Rollout"
         )
-    for error in refused_routers(routing_of(rollout)):
-        if error.field.rpartition(".")[2] not in routers:
-            yield error
+    yield from refused_routers(routing_of(rollout), routers)
 
 
 def _invalid(

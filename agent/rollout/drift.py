@@ -91,7 +91,15 @@ def may_raise(draft: Draft, weight: int, managed: frozenset[str]) -> bool:
     """Whether a raise to this may go out now; names the wait when it may not."""
     facts = draft.facts
     before = raised(facts.rollout, facts.new_hash)
-    if before is None or not before.again or not before.covers(weight, managed):
+    if before is None:
+        return True
+    if facts.confirmation.in_listener:
+        apart = before.at + timedelta(seconds=facts.policy.listener_seconds)
+        if apart > facts.now:
+            draft.waits.insert(0, "waits a moment: each raise replaces listeners of the proxies")
+            draft.wake(apart)
+            return False
+    if not before.again or not before.covers(weight, managed):
         return True
     again = before.at + timedelta(seconds=facts.policy.correction_seconds)
     if again <= facts.now:

@@ -17,7 +17,7 @@ from agent.rollout import defaults, replica_sets, shapes
 from agent.rollout.hashes import pod_template_hash, step_hash
 from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.types import Observation, Policy
-from agent.traffic.types import Desired, Router
+from agent.traffic.types import Confirmation, Desired, Router
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
             cannot be told.
         routes_agree: whether every route shows `live_weight`, with weights that sum up.
         live_managed: names of the rollout's header and mirror routes that stand on the routes.
+        confirmation: whether the proxies' controller says that this exposure is in force.
         settled_since: when this exposure (`live_weight`, `live_managed`) was first read back; None when not
             yet, or not recorded.
         holds: alerts that hold the rollout.
@@ -54,9 +55,20 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     live_weight: int | None
     routes_agree: bool
     live_managed: tuple[str, ...]
+    confirmation: Confirmation
     settled_since: datetime | None
     holds: tuple[Hold, ...]
     policy: Policy
+
+    @property
+    def unconfirmed(self) -> str:
+        """The named wait for the routes to be in force; "" when they are, or do not tell."""
+        if self.confirmation.verified is not False:
+            return ""
+        return (
+            f"waits for the routes to take effect: {self.confirmation.reason} "
+            f"({names.ROUTE_STATUS}: ignored goes on without)"
+        )
 
     @property
     def canary(self) -> CanaryStrategy:
@@ -113,6 +125,7 @@ def read_facts(observation: Observation, router: Router | None, rollout: Rollout
         live_weight=live,
         routes_agree=_agree(rollout, router, observation.routes, live),
         live_managed=managed,
+        confirmation=_confirmation(rollout, router, observation),
         settled_since=_settled(rollout, live, managed),
         holds=_holds(rollout),
         policy=observation.policy,
@@ -143,6 +156,7 @@ def bare_facts(observation: Observation, rollout: Rollout) -> Facts:
         live_weight=None,
         routes_agree=False,
         live_managed=(),
+        confirmation=Confirmation(),
         settled_since=None,
         holds=(),
         policy=observation.policy,
@@ -168,6 +182,17 @@ def _agree(
         return False
     plan = router.plan(rollout, routes, Desired(canary_weight=live))
     return not plan.changes and plan.refusal is None
+
+
+def _confirmation(
+    rollout: Rollout, router: Router | None, observation: Observation
+) -> Confirmation:
+    if router is None:
+        return Confirmation()
+    found = router.confirmation(rollout, observation.routes)
+    if observation.policy.route_status == "ignored":
+        return Confirmation(in_listener=found.in_listener)
+    return found
 
 
 def _settled(rollout: Rollout, live: int | None, managed: tuple[str, ...]) -> datetime | None:

@@ -8,8 +8,8 @@ from agent.api.meta import Object, Ref
 from agent.api.names import MANAGED_BY, POD_TEMPLATE_HASH
 from agent.rollout import defaults, replica_sets
 from agent.rollout.draft import Draft, merge
+from agent.rollout.drain import drained
 from agent.rollout.types import Stage
-from agent.rollout.weights import drained_at
 
 
 def canary_target(draft: Draft) -> str | None:
@@ -88,11 +88,7 @@ def _is_idle(draft: Draft, weight: int) -> bool:
         return False
     if not weight and facts.live_managed:
         return False
-    at = drained_at(facts.settled_since, facts.policy.drain_seconds, facts.now)
-    if at is None or at > facts.now:
-        draft.wait("waits for the proxies to drain", at)
-        return False
-    return True
+    return drained(draft)
 
 
 def _others_have_pods(draft: Draft, target: str) -> bool:

@@ -30,8 +30,11 @@ def record_weight(draft: Draft) -> None:
         draft.rollout, facts.live_weight, facts.new.hash if facts.new else "", status.stable_rs
     )
     old = status.canary.weights
-    if old is not None:
-        now = msgspec.structs.replace(now, additional=old.additional, verified=old.verified)
+    now = msgspec.structs.replace(
+        now,
+        additional=old.additional if old is not None else None,
+        verified=facts.confirmation.verified,
+    )
     if now != old:
         before = old.canary.weight if old else 0
         draft.set_canary(weights=now)
@@ -71,6 +74,9 @@ def _admitted(
 ) -> Sequence[RouteChange]:
     """The changes without raises that nothing allows now, or that would only carry on a fight.
 
+    What was written last must be in force before more is exposed: a raise that the proxies have not taken up
+    says nothing about the version.
+
     One of several routes may be below the others (somebody lowered it), so the weight alone does not tell.
     """
     kinds = {change.direction for change in changes}
@@ -78,6 +84,9 @@ def _admitted(
     if stopped and (draft.facts.policy.frozen or not _hands_over(draft)):
         return [change for change in changes if change.direction != "raise"]
     if "raise" in kinds:
+        if draft.facts.unconfirmed:
+            draft.waits.insert(0, draft.facts.unconfirmed)
+            return [change for change in changes if change.direction != "raise"]
         live, aim = draft.facts.live_weight or 0, desired.canary_weight
         managed = frozenset(item.name for item in desired.managed if item.match)
         if not drift.may_raise(draft, live if aim is None else aim, managed):

@@ -11,11 +11,11 @@ from agent.api.meta import Ref
 from agent.api.times import format_time
 from agent.rollout import defaults, names_of_services, revisions
 from agent.rollout.draft import Draft, merge
+from agent.rollout.drain import drained, drained_at
 from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.replicas import Sizes, pods_for, routed_sizes
 from agent.rollout.sizing import basic_sizes
 from agent.rollout.types import Stage
-from agent.rollout.weights import drained_at
 
 
 def scale(draft: Draft) -> None:
@@ -87,9 +87,7 @@ def _scale_stable(draft: Draft, stable: ReplicaSetView, count: int) -> None:
     if stable.scale_down_deadline is not None:
         _set_deadline(draft, stable, None)
     if count < stable.replicas and defaults.canary_of(draft.rollout).dynamic_stable_scale:
-        at = drained_at(
-            draft.facts.settled_since, draft.facts.policy.drain_seconds, draft.facts.now
-        )
+        at = drained_at(draft.facts)
         if at is None or at > draft.facts.now:
             draft.wake(at)
             return
@@ -120,7 +118,7 @@ def _scale_other(draft: Draft, item: ReplicaSetView) -> None:
             return
     if not _canary_is_off(draft) and not promoted:
         return
-    if promoted and not _settled(draft):
+    if promoted and not drained(draft):
         return
     _size(draft, item, 0)
 
@@ -141,18 +139,7 @@ def _canary_is_off(draft: Draft) -> bool:
             and facts.new.available > 0
             and not draft.status.abort
         )
-    return _settled(draft)
-
-
-def _settled(draft: Draft) -> bool:
-    facts = draft.facts
-    if facts.router is None:
-        return True
-    at = drained_at(facts.settled_since, facts.policy.drain_seconds, facts.now)
-    if at is None or at > facts.now:
-        draft.wait("waits for the proxies to drain", at)
-        return False
-    return True
+    return drained(draft)
 
 
 def _is_named(draft: Draft, item: ReplicaSetView) -> bool:
@@ -177,7 +164,7 @@ def _carrying(draft: Draft) -> int:
     needed = pods_for(facts.live_weight, total, defaults.max_traffic_weight(draft.rollout))
     if facts.live_managed and total:
         needed = max(needed, 1)
-    if needed == 0 and total > 0 and not _settled(draft):
+    if needed == 0 and total > 0 and not drained(draft):
         return facts.new.replicas if facts.new else 0
     return needed
 

@@ -19,6 +19,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         compat: `argo` reproduces Argo's verdicts exactly; `safe` differs in a documented list.
         frozen: no raise anywhere (design section 8, "Freeze"); rollback still works.
         correction_seconds: a weight that somebody else lowered is raised again at most this often.
+        listener_seconds: distance of two raises where each one replaces listeners of the proxies.
+        route_status: `required`: nothing is raised and no pod removed until the routes' own status confirms what
+            was written, where routes have such a status; `ignored`: being written is enough.
         hold_timeout_seconds: after this a hold becomes a named wait for a person.
     """
 
@@ -27,6 +30,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     frozen: bool = False
     hold_timeout_seconds: float = 1800.0
     correction_seconds: float = 30.0
+    listener_seconds: float = 1.0
+    route_status: Literal["required", "ignored"] = "required"
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

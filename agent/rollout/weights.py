@@ -4,8 +4,6 @@ The rules are Argo's (its trafficrouting.go), but for what it leaves unsafe: a c
 aborted one are lowered whatever state stable is in, and a full promotion first moves the traffic.
 """
 
-from datetime import datetime, timedelta
-
 import msgspec
 
 from agent.api.rollout import Rollout, TrafficWeights, WeightDestination
@@ -136,12 +134,3 @@ def recorded_weights(
             pod_template_hash=stable_hash,
         ),
     )
-
-
-def drained_at(
-    settled_since: datetime | None, drain_seconds: float, now: datetime
-) -> datetime | None:
-    """When proxies may be trusted to have learnt of the present weight; None until it was read back."""
-    if drain_seconds <= 0:
-        return now
-    return settled_since + timedelta(seconds=drain_seconds) if settled_since else None

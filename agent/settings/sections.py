@@ -131,6 +131,19 @@ class EngineSettings(Section):
             ge=0,
         ),
     ] = 30.0
+    listener_seconds: Annotated[
+        float,
+        Doc(
+            description="distance of two raises where each replaces listeners of the proxies (waypoints); lowering is never delayed",
+            ge=0,
+        ),
+    ] = 1.0
+    route_status: Annotated[
+        Literal["required", "ignored"],
+        Doc(
+            description="required: nothing is raised until a Gateway API route's status confirms what was written; ignored: being written is enough"
+        ),
+    ] = "required"
     hold_timeout_seconds: Annotated[
         float, Doc(description="after this a hold waits for a person", gt=0)
     ] = 1800.0

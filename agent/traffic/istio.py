@@ -29,10 +29,18 @@ from agent.traffic.istio_precedence import overruled_by
 from agent.traffic.istio_routes import canary_share, check_pair
 from agent.traffic.istio_selection import Block, blocks_of, targets_of
 from agent.traffic.istio_subsets import check_subsets, hash_operations, shelter_operations
-from agent.traffic.types import Claim, Desired, FieldError, RouteChange, RouteObjects, RoutePlan
+from agent.traffic.types import (
+    Claim,
+    Desired,
+    FieldError,
+    RouteChange,
+    RouteObjects,
+    RoutePlan,
+    Router,
+)
 
 
-class Istio:
+class Istio(Router):
     """Implements agent.traffic.types.Router."""
 
     name = "istio"

@@ -31,7 +31,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """What the routes should say. None leaves that part alone.
 
     Attributes:
-        canary_weight: 0..100, the share of the canary.
+        canary_weight: the share of the canary, 0 to trafficRouting.maxTrafficWeight (100 unless it says otherwise).
         canary_hash, stable_hash: pod-template hashes that hash-based subsets should select ("" removes).
         additional: services of experiments, with their weights and hashes. Those recorded in
             status.canary.weights.additional that are missing here are taken off the route.
@@ -85,33 +85,58 @@ class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
     refusal: FieldError | None = None
 
 
+class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether whoever programs the proxies has taken up what the route objects say now.
+
+    Attributes:
+        verified: True: it says so, of this very generation; False: it does not, or not yet: nothing is raised
+            and no pod removed until it does; None: objects of this kind do not tell.
+        reason: what is missing, for people; "" unless `verified` is False.
+        in_listener: each change of weights replaces listeners of the proxies, and with them connections: raises
+            keep a distance (lowers never wait).
+    """
+
+    verified: bool | None = None
+    reason: str = ""
+    in_listener: bool = False
+
+
+class RouteKind(msgspec.Struct, frozen=True):
+    """A resource type of route objects. `versions`: as clusters may serve it, best first."""
+
+    kind: str
+    plural: str
+    group: str
+    versions: tuple[str, ...]
+
+
 class Router(Protocol):
-    """A traffic router: pure, all methods total (trouble is a refusal, never an exception)."""
+    """A traffic router: pure, all methods total (trouble is a refusal, never an exception).
+
+    A class of one's own derives from it and leaves out what its routes do not have.
+    """
 
     name: str
-    """Member of spec.strategy.canary.trafficRouting that configures it."""
+    """What configures it: a member of spec.strategy.canary.trafficRouting, else of its `plugins`."""
+    kinds: tuple[RouteKind, ...] = ()
+    """Resource types that it needs besides those that the agent knows (agent.cluster.port)."""
 
     def references(self, rollout: Rollout) -> tuple[Ref, ...]:
         """Objects that must be observed to plan for this rollout."""
         ...
 
     def validate(self, rollout: Rollout, objects: RouteObjects) -> tuple[FieldError, ...]:
-        """Why these routes cannot be driven; empty when they can."""
-        ...
+        """Why these routes cannot be driven; empty when they can.
 
-    def canary_weight(self, rollout: Rollout, objects: RouteObjects) -> int | None:
-        """The canary's share as the objects say it now, in percent.
-
-        The highest one when several routes differ; None when it cannot be told.
+        `objects` also has route objects of others that have a host in common with these.
         """
         ...
 
-    def managed_routes(self, rollout: Rollout, objects: RouteObjects) -> tuple[str, ...]:
-        """Names of this rollout's header and mirror routes that the objects have now."""
-        ...
+    def canary_weight(self, rollout: Rollout, objects: RouteObjects) -> int | None:
+        """The canary's share as the objects say it now, in the unit of Desired.canary_weight.
 
-    def claims(self, rollout: Rollout, objects: RouteObjects) -> tuple[Claim, ...]:
-        """The parts of route objects that only this rollout may write; none when they cannot be told."""
+        The highest one when several routes differ; None when it cannot be told.
+        """
         ...
 
     def plan(self, rollout: Rollout, objects: RouteObjects, desired: Desired) -> RoutePlan:
@@ -121,6 +146,22 @@ class Router(Protocol):
         """
         ...
 
+    def managed_routes(self, rollout: Rollout, objects: RouteObjects) -> tuple[str, ...]:
+        """Names of this rollout's header and mirror routes that the objects have now."""
+        del rollout, objects
+        return ()
+
+    def claims(self, rollout: Rollout, objects: RouteObjects) -> tuple[Claim, ...]:
+        """The parts of route objects that only this rollout may write; none when they cannot be told."""
+        del objects
+        return tuple(Claim(ref, "the whole") for ref in self.references(rollout))
+
+    def confirmation(self, rollout: Rollout, objects: RouteObjects) -> Confirmation:
+        """Whether what the objects say now is in force."""
+        del rollout, objects
+        return Confirmation()
+
     def plan_shelter(self, rollout: Rollout, objects: RouteObjects, stable_hash: str) -> RoutePlan:
         """When the weight cannot be written: point the canary's subset at stable. Empty if not possible."""
-        ...
+        del rollout, objects, stable_hash
+        return RoutePlan()

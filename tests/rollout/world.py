@@ -29,7 +29,7 @@ ROUTE = Ref("Route", "default", "route")
 MAX_PASSES = 200
 
 
-class RecordingRouter:
+class RecordingRouter(Router):
     """A router of any kind whose route is one object with one number."""
 
     def __init__(self, name: str) -> None:
@@ -47,10 +47,6 @@ class RecordingRouter:
         del rollout
         weight: int = objects[ROUTE]["weight"]
         return weight
-
-    def managed_routes(self, rollout: Rollout, objects: RouteObjects) -> tuple[str, ...]:
-        del rollout, objects
-        return ()
 
     def claims(self, rollout: Rollout, objects: RouteObjects) -> tuple[Claim, ...]:
         del rollout, objects
@@ -76,14 +72,19 @@ class RecordingRouter:
         )
         return RoutePlan(changes=(change,))
 
-    def plan_shelter(self, rollout: Rollout, objects: RouteObjects, stable_hash: str) -> RoutePlan:
-        del rollout, objects, stable_hash
-        return RoutePlan()
-
 
 ROUTERS: dict[str, Router] = {
     name: RecordingRouter(name)
-    for name in ("smi", "nginx", "alb", "ambassador", "app_mesh", "traefik", "apisix", "plugins")
+    for name in (
+        "smi",
+        "nginx",
+        "alb",
+        "ambassador",
+        "appMesh",
+        "traefik",
+        "apisix",
+        "example/plugin",
+    )
 }
 
 

@@ -18,7 +18,7 @@ def _done(draft: Draft, route: ManagedRoute) -> bool:
     if route.match and not managed_routes.have_pods(draft):
         return True
     plan = facts.router.plan(draft.rollout, facts.routes, Desired(managed=(route,)))
-    return not plan.changes and plan.refusal is None
+    return not plan.changes and plan.refusal is None and not facts.unconfirmed
 
 
 def _enter(draft: Draft, route: ManagedRoute) -> None:
@@ -30,7 +30,7 @@ def _enter(draft: Draft, route: ManagedRoute) -> None:
     elif weights.wanted(draft.rollout, facts.new, draft.stable, facts.others).weight is None:
         draft.wait(f"the route '{route.name}' waits for the pods of the stable version")
     else:
-        draft.wait(f"waits for the routes to show '{route.name}'")
+        draft.wait(facts.unconfirmed or f"waits for the routes to show '{route.name}'")
 
 
 SET_HEADER_ROUTE = StepType(

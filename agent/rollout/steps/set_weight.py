@@ -14,7 +14,8 @@ def _done(draft: Draft, weight: int) -> bool:
         return False
     # Without pods nobody can be served: there the weight stays 0, and the step must not wait for it.
     due = weight if defaults.replicas(rollout) else 0
-    return facts.router is None or (facts.live_weight == due and facts.routes_agree)
+    shown = facts.live_weight == due and facts.routes_agree and not facts.unconfirmed
+    return facts.router is None or shown
 
 
 def _enter(draft: Draft, weight: int) -> None:
@@ -24,7 +25,7 @@ def _enter(draft: Draft, weight: int) -> None:
     ):
         draft.wait(f"waits for the pods of weight {weight}")
     elif facts.router is not None:
-        draft.wait(f"waits for the routes to show weight {weight}")
+        draft.wait(facts.unconfirmed or f"waits for the routes to show weight {weight}")
 
 
 def _validate(weight: int, field: str, draft: Draft) -> tuple[FieldError, ...]:
