@@ -16,10 +16,7 @@ from agent.traffic.istio_names import istio_of
 from agent.traffic.istio_objects import (
     FIELD,
     Route,
-    change_of,
     configured,
-    managed_names,
-    observed,
     observed_roles,
     routes_of,
     rule_ref,
@@ -29,6 +26,7 @@ from agent.traffic.istio_precedence import overruled_by
 from agent.traffic.istio_routes import canary_share, check_pair
 from agent.traffic.istio_selection import Block, blocks_of, targets_of
 from agent.traffic.istio_subsets import check_subsets, hash_operations, shelter_operations
+from agent.traffic.route_objects import change_of, managed_names, observed
 from agent.traffic.types import (
     Claim,
     Desired,

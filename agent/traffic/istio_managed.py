@@ -7,19 +7,17 @@ Refused with a sentence for the user; agent.traffic.istio turns that into a refu
 
 from collections.abc import Sequence
 from copy import deepcopy
-from difflib import SequenceMatcher
 from typing import Any
-
-import msgspec
 
 from agent.api.meta import Object
 from agent.api.rollout import Rollout, RouteMatch, SetHeaderRoute, StringMatch
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Destination, Roles
-from agent.traffic.istio_objects import Route, managed_names
+from agent.traffic.istio_objects import Route
 from agent.traffic.istio_routes import FULL, check_pair
 from agent.traffic.istio_selection import routes_in, targets_of
-from agent.traffic.json_patch import Operation, add, check, pointer, remove
+from agent.traffic.json_patch import Operation, check, difference, pointer, remove
+from agent.traffic.route_objects import managed_names
 from agent.traffic.types import ManagedRoute
 
 HttpRoute = dict[str, Any]
@@ -92,7 +90,7 @@ def insertions(
     canary, _stable = check_pair(first, roles)
     built = [_build(item, roles, canary, first.destinations) for item in wanted.values()]
     kept = [item for item in before if item.get("name") not in wanted]
-    return _difference(before, _ordered([*built, *kept], allowed))
+    return difference(_HTTP, before, _ordered([*built, *kept], allowed))
 
 
 def unchanged_http(service: Object) -> Operation:
@@ -123,23 +121,6 @@ def _build(
 def _ordered(routes: Sequence[HttpRoute], managed: Sequence[str]) -> list[HttpRoute]:
     first = [route for name in managed for route in routes if route.get("name") == name]
     return [*first, *(route for route in routes if route.get("name") not in managed)]
-
-
-def _difference(before: Sequence[HttpRoute], after: Sequence[HttpRoute]) -> list[Operation]:
-    """The insertions and removals between the two lists."""
-    old = [msgspec.json.encode(item, order="sorted") for item in before]
-    new = [msgspec.json.encode(item, order="sorted") for item in after]
-    operations: list[Operation] = []
-    for tag, start, end, new_start, new_end in reversed(
-        SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    ):
-        if tag == "equal":
-            continue
-        operations += [remove(pointer("spec", "http", i)) for i in reversed(range(start, end))]
-        operations += [
-            add(pointer("spec", "http", start), item) for item in reversed(after[new_start:new_end])
-        ]
-    return operations
 
 
 def _check_names(route: Route, managed: Sequence[str]) -> None:

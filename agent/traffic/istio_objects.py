@@ -1,17 +1,13 @@
-"""The Istio objects of a rollout: where they are, and a change of one of them."""
-
-from collections.abc import Mapping
-from typing import Literal
+"""The Istio objects of a rollout: where they are, and who is who in them."""
 
 import msgspec
 
-from agent.api.meta import Object, Ref
+from agent.api.meta import Ref
 from agent.api.rollout import IstioTrafficRouting, IstioVirtualService, Rollout
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Roles, roles_of
 from agent.traffic.istio_names import istio_of, resolve
-from agent.traffic.json_patch import Operation, apply, check, pointer
-from agent.traffic.types import RouteChange, RouteObjects
+from agent.traffic.types import RouteObjects
 
 FIELD = "spec.strategy.canary.trafficRouting.istio"
 
@@ -22,13 +18,6 @@ class Route(msgspec.Struct, frozen=True):
     settings: IstioVirtualService
     ref: Ref
     field: str
-
-
-def managed_names(rollout: Rollout) -> tuple[str, ...]:
-    """Names of routes that the rollout may create, top to bottom."""
-    canary = rollout.spec.strategy.canary
-    routing = canary.traffic_routing if canary else None
-    return tuple(item.name for item in (routing.managed_routes if routing else None) or ())
 
 
 def configured(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[Route, ...]:
@@ -71,41 +60,3 @@ def observed_roles(rollout: Rollout, objects: RouteObjects, wanted: tuple[str, .
     istio = istio_of(rollout)
     ref = rule_ref(rollout, istio) if istio else None
     return roles_of(rollout, objects.get(ref) if ref else None, wanted)
-
-
-_PLURAL: Mapping[str, str] = {
-    "VirtualService": "virtualservices",
-    "DestinationRule": "destinationrules",
-}
-
-
-def observed(objects: RouteObjects, ref: Ref) -> Object:
-    """The object; Refused, in the API server's words, when it is not there."""
-    found = objects.get(ref)
-    if found is None:
-        raise Refused(f'{_PLURAL[ref.kind]}.networking.istio.io "{ref.name}" not found')
-    return found
-
-
-def change_of(
-    ref: Ref,
-    before: Object,
-    patch: tuple[Operation, ...],
-    direction: Literal["lower", "raise", "repoint"],
-    reason: str,
-) -> RouteChange:
-    """The change of one object; what it will be is computed by the patch itself."""
-    return RouteChange(
-        ref=ref,
-        direction=direction,
-        before=before,
-        after=apply(before, patch),
-        patch=patch,
-        reason=reason,
-    )
-
-
-def unchanged_since_read(service: Object) -> list[Operation]:
-    """A raise happens only on the very object that was judged; a lower must not fail over trifles."""
-    version = (service.get("metadata") or {}).get("resourceVersion")
-    return [check(pointer("metadata", "resourceVersion"), version)] if version else []

@@ -7,10 +7,11 @@ from agent.api.rollout import Rollout
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Roles
 from agent.traffic.istio_managed import has_http, insertions, removals, unchanged_http
-from agent.traffic.istio_objects import Route, change_of, managed_names, unchanged_since_read
+from agent.traffic.istio_objects import Route
 from agent.traffic.istio_routes import canary_share_or_full, exposed_beside, rewrite
 from agent.traffic.istio_selection import Target, blocks_of, targets_of
 from agent.traffic.json_patch import Operation, apply, guards_first
+from agent.traffic.route_objects import change_of, managed_names, unchanged_since_read
 from agent.traffic.types import Desired, RouteChange
 
 

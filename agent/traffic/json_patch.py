@@ -4,9 +4,12 @@ Only what route plans need: `test`, `add`, `replace`, `remove`. The object after
 applying the plan's own patch, so what we predict and what we send cannot drift apart.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from difflib import SequenceMatcher
 from typing import Any
+
+import msgspec
 
 from agent.api.meta import Object
 from agent.errors import Conflict, Invalid
@@ -45,6 +48,26 @@ def put(path: str, holder: Mapping[str, Any], key: str, value: Any) -> list[Oper
     if key not in holder:
         return [add(at, value)]
     return [check(at, holder[key]), replace(at, value)]
+
+
+def difference(path: str, before: Sequence[Any], after: Sequence[Any]) -> list[Operation]:
+    """Insertions and removals that turn the list at `path` from `before` into `after`; items stay where they can.
+
+    They rely on every index: the patch needs a test that the list is the one that was read.
+    """
+    old = [msgspec.json.encode(item, order="sorted") for item in before]
+    new = [msgspec.json.encode(item, order="sorted") for item in after]
+    operations: list[Operation] = []
+    for tag, start, end, new_start, new_end in reversed(
+        SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    ):
+        if tag == "equal":
+            continue
+        operations += [remove(path + pointer(index)) for index in reversed(range(start, end))]
+        operations += [
+            add(path + pointer(start), item) for item in reversed(after[new_start:new_end])
+        ]
+    return operations
 
 
 def guards_first(operations: Iterable[Operation]) -> tuple[Operation, ...]:
