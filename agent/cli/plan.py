@@ -156,7 +156,9 @@ def _as_text(item: Preview) -> Iterator[str]:
             if stage.kind == "step"
             else _TITLES[stage.kind]
         )
-        if stage.kind != "step" and not stage.changes and stage.refusal is None:
+        if stage.kind != "step" and stage.text:
+            title = f"{title}: {stage.text}"
+        if not stage.text and not stage.changes and stage.refusal is None:
             continue
         yield ""
         yield f"  {title} (canary weight {stage.weight})"
@@ -196,8 +198,10 @@ def _as_json(item: Preview) -> dict[str, Any]:
 
 def _stage(stage: Stage) -> dict[str, Any]:
     made: dict[str, Any] = {"kind": stage.kind, "weight": stage.weight}
-    if stage.kind == "step":
-        made |= {"index": stage.index, "text": stage.text}
+    if stage.index is not None:
+        made["index"] = stage.index
+    if stage.text:
+        made["text"] = stage.text
     if stage.refusal is not None:
         made["refusal"] = {"field": stage.refusal.field, "detail": stage.refusal.detail}
     made["changes"] = [

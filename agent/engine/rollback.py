@@ -13,6 +13,7 @@ import structlog
 from agent.api.meta import Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
 from agent.api.rollout import Rollout
+from agent.api.service_roles import service_roles
 from agent.clock import Clock
 from agent.engine.exposure import find_revision
 from agent.engine.observe import Objects, Observer
@@ -102,17 +103,15 @@ class Rollback:
         So it is from a promotion until the stable names have come over; a new version that is pushed and
         aborted in that time has no weight to take off.
         """
-        canary, stable = rollout.spec.strategy.canary, rollout.status.stable_rs
-        if canary is None or not canary.canary_service or not canary.stable_service:
+        services, stable = service_roles(rollout), rollout.status.stable_rs
+        if not services.canary or not services.stable:
             return False
         namespace = rollout.metadata.namespace
         leads_to = {
             name: _selected(self._objects.get(Ref("Service", namespace, name)))
-            for name in (canary.canary_service, canary.stable_service)
+            for name in (services.canary, services.stable)
         }
-        return leads_to[canary.canary_service] == stable and leads_to[
-            canary.stable_service
-        ] not in ("", stable)
+        return leads_to[services.canary] == stable and leads_to[services.stable] not in ("", stable)
 
     def _floor(self, rollout: Rollout) -> int:
         """The weight that must stay: what ready stable pods cannot carry."""
@@ -142,8 +141,7 @@ class Rollback:
                     await self._writer.json(change.ref, list(change.patch), urgent=True)
                 names = ", ".join(str(change.ref) for change in plan.changes)
                 return Taken(shelter=f"the canary subset of {names}", refusal=refusal)
-            canary = typed.spec.strategy.canary
-            service = canary.canary_service if canary else ""
+            service = service_roles(typed).canary
             if service and await self._point(typed, service, stable_hash):
                 return Taken(shelter=f"Service {service}", refusal=refusal)
         except (Conflict, Invalid, Forbidden, NotFound) as error:

@@ -3,18 +3,16 @@
 The order is the one in which later parts depend on earlier ones; the order of the writes is act's.
 """
 
-from datetime import timedelta
-
 from agent.api import names
-from agent.api.holds import decode_holds, encode_holds
 from agent.api.meta import Ref
-from agent.api.times import parse_time
 from agent.rollout import (
     analysis_runs,
     defaults,
     drift,
+    holds,
     names_of_services,
     phase,
+    promotion,
     revisions,
     routes,
     scaling,
@@ -35,12 +33,12 @@ def run(draft: Draft) -> None:
     _drop_run_of_skipped_step(draft)
     analysis_runs.read_verdicts(draft)
     _undo_abort_of_promoted(draft)
-    _hold(draft)
-    _hear_promotion(draft)
+    holds.hold(draft)
+    holds.hear_promotion(draft)
     if draft.status.abort:
         _abort(draft)
     else:
-        _promote(draft)
+        promotion.promote(draft)
         _advance(draft)
         _background(draft)
     analysis_runs.terminate_others(draft, keep=_is_running(draft))
@@ -49,12 +47,8 @@ def run(draft: Draft) -> None:
         # The deadline aborted only just now: what follows must know.
         _abort(draft)
     routes.move(draft)
-    names_of_services.point(
-        draft, draft.facts.canary.canary_service, names_of_services.canary_target(draft)
-    )
-    names_of_services.point(
-        draft, draft.facts.canary.stable_service, names_of_services.stable_target(draft)
-    )
+    names_of_services.point(draft, draft.services.canary, names_of_services.canary_target(draft))
+    names_of_services.point(draft, draft.services.stable, names_of_services.stable_target(draft))
     scaling.scale(draft)
     revisions.trim_history(draft)
     _remember_weight(draft)
@@ -132,113 +126,9 @@ def _abort(draft: Draft) -> None:
     draft.wait("aborted: waits for a person to retry, or for a new version")
 
 
-def _hold(draft: Draft) -> None:
-    """Alerts that hold are a level: nothing advances while there is one."""
-    facts, now = draft.facts, draft.status
-    if facts.policy.frozen:
-        draft.blocked = "frozen"
-        draft.wait("frozen: nothing is raised until a person ends the freeze")
-    timed_out = draft.paused_for(names.PAUSE_HOLD_TIMED_OUT) is not None
-    held = bool(facts.holds) or timed_out
-    if not held or now.abort or not _in_progress(draft):
-        if draft.paused_for(names.PAUSE_HOLD) is not None:
-            draft.unpause(names.PAUSE_HOLD, names.PAUSE_HOLD_TIMED_OUT)
-        if facts.holds and not _in_progress(draft):
-            _forget_holds(draft)
-        return
-    if draft.is_promoted_by_person:
-        _overrule(draft)  # the hold is over, by a decision that is on record
-        _forget_holds(draft)
-        return
-    draft.pause(names.PAUSE_HOLD)
-    draft.blocked = "held"
-    alerts = ", ".join(hold.alert or hold.fingerprint for hold in facts.holds)
-    since = min((hold.since for hold in facts.holds), default="")
-    try:
-        late = parse_time(since) + timedelta(seconds=facts.policy.hold_timeout_seconds)
-    except ValueError:
-        late = None
-    if timed_out or (late is not None and late <= facts.now):
-        draft.pause(names.PAUSE_HOLD_TIMED_OUT)
-        draft.wait(f"held by {alerts} for too long: waits for a person to promote or abort")
-    else:
-        draft.wait(f"held by {alerts} until they are resolved or a person promotes", late)
-
-
-def _hear_promotion(draft: Draft) -> None:
-    """A person's word to go on is for the present step: a later pause must not take it for its own end."""
-    index, of = draft.status.current_step_index or 0, draft.facts.steps
-    at_pause = index < len(of) and of[index].pause is not None
-    if draft.is_promoted_by_person and not draft.status.pause_conditions and not at_pause:
-        draft.set(controller_pause=False)
-
-
-def _in_progress(draft: Draft) -> bool:
-    now = draft.status
-    return bool(now.stable_rs) and now.stable_rs != draft.facts.new_hash
-
-
-def _overrule(draft: Draft) -> None:
-    """Remember on the new ReplicaSet which alerts a person overruled: they hold no more in this run."""
-    new = draft.facts.new
-    if new is None or not draft.facts.holds:
-        return
-    try:
-        known = decode_holds(new.annotations.get(names.OVERRULED, ""))
-    except ValueError:
-        known = ()
-    text = encode_holds((*known, *draft.facts.holds))
-    ref = Ref("ReplicaSet", draft.facts.namespace, new.name)
-    body = {"metadata": {"annotations": {names.OVERRULED: text}}}
-    draft.write(merge(Stage.HOUSEKEEPING, ref, body, "a person overruled alerts", guarded=False))
-
-
-def _forget_holds(draft: Draft) -> None:
-    body = {"metadata": {"annotations": {names.HOLDS: None}}}
-    ref = Ref("Rollout", draft.facts.namespace, draft.facts.name)
-    draft.write(merge(Stage.HOUSEKEEPING, ref, body, "the hold is over", guarded=False))
-
-
-def _promote(draft: Draft) -> None:
-    """The version becomes stable: all steps done, all traffic on it (with a router), all pods available."""
-    facts, now = draft.facts, draft.status
-    new, total = facts.new, defaults.replicas(draft.rollout)
-    if now.promote_full and now.stable_rs == facts.new_hash:
-        draft.set(promote_full=False)
-    if (
-        new is None
-        or now.stable_rs == facts.new_hash
-        or new.available < total
-        or new.replicas < total
-    ):
-        return
-    first = not now.stable_rs
-    if not first and not now.promote_full and (now.current_step_index or 0) < len(facts.steps):
-        return
-    if not first and (draft.blocked or facts.rollout.spec.paused):
-        return
-    full = defaults.max_traffic_weight(draft.rollout)
-    carries_all = facts.live_weight == full and facts.routes_agree
-    if not first and facts.router is not None and total and not carries_all:
-        draft.wait("waits for the routes to show all traffic on the new version")
-        return
-    if not first and facts.unconfirmed:
-        draft.wait(facts.unconfirmed)
-        return
-    if not first and facts.router is None and any(item.replicas for item in facts.others):
-        return
-    draft.set(
-        stable_rs=facts.new_hash,
-        promote_full=False,
-        pause_conditions=None,
-        controller_pause=False,
-        current_step_index=len(facts.steps) if facts.steps else None,
-    )
-
-
 def _advance(draft: Draft) -> None:
     """Complete every step that is complete now, then enter the one that is not."""
-    if not _in_progress(draft) or draft.status.promote_full:
+    if not draft.in_progress or draft.status.promote_full:
         if draft.status.promote_full:
             draft.set(pause_conditions=None, controller_pause=False)
             draft.wait("promotes in full: waits for the pods of the new version")

@@ -145,17 +145,32 @@ def not_driven(rollout: Rollout, routers: Mapping[str, Router]) -> Iterator[Fiel
         yield FieldError(
             "spec.strategy.blueGreen", "blue-green is not driven by Serinus yet; use canary"
         )
-    if spec.strategy.canary is not None and spec.strategy.canary.ping_pong is not None:
-        yield FieldError(
-            "spec.strategy.canary.pingPong",
-            "ping-pong is not driven by Serinus yet: name canaryService and stableService instead, which "
-            "Serinus re-points only after the traffic has left them",
-        )
+    yield from _ping_pong_not_driven(rollout)
     if spec.workload_ref is not None:
         yield FieldError(
             "spec.workloadRef", "is not driven by Serinus yet; put the template into the Rollout"
         )
     yield from refused_routers(routing_of(rollout), routers)
+
+
+def _ping_pong_not_driven(rollout: Rollout) -> Iterator[FieldError]:
+    canary = rollout.spec.strategy.canary
+    if canary is None or canary.ping_pong is None:
+        return
+    field = "spec.strategy.canary.pingPong"
+    istio = canary.traffic_routing.istio if canary.traffic_routing else None
+    if istio is None:
+        yield FieldError(field, "ping-pong is driven with trafficRouting.istio only: leave it out")
+    elif canary.canary_service or canary.stable_service:
+        yield FieldError(
+            field,
+            "leave it out, or canaryService and stableService: Istio would be led by the latter",
+        )
+    elif istio.destination_rule is not None:
+        yield FieldError(
+            field,
+            "subsets do not swap roles as ping and pong do: leave out one of it and destinationRule",
+        )
 
 
 def _invalid(

@@ -11,6 +11,7 @@ import msgspec
 
 from agent.api.meta import Ref
 from agent.api.rollout import PauseCondition, Rollout, RolloutStatus, RunReference
+from agent.api.service_roles import ServiceRoles, service_roles
 from agent.api.times import format_time
 from agent.events.catalogue import Cause
 from agent.rollout import replica_sets
@@ -51,9 +52,19 @@ class Draft:
         return msgspec.structs.replace(self.facts.rollout, status=self.status)
 
     @property
+    def services(self) -> ServiceRoles:
+        """Canary and stable Service by the next status."""
+        return service_roles(self.rollout)
+
+    @property
     def stable(self) -> ReplicaSetView | None:
         """The stable ReplicaSet by the next status: the new one in the very pass that promotes it."""
         return replica_sets.by_hash(self.facts.sets, self.status.stable_rs)
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether the version of the spec is another one than the stable version."""
+        return bool(self.status.stable_rs) and self.status.stable_rs != self.facts.new_hash
 
     def set(self, **fields: Any) -> None:
         """Change fields of the next status."""

@@ -13,6 +13,7 @@ import msgspec
 from agent.api import names
 from agent.api.meta import Ref
 from agent.api.rollout import Rollout
+from agent.api.service_roles import service_roles
 from agent.api.times import parse_time
 from agent.rollout import names_of_services
 from agent.rollout.draft import Draft, merge
@@ -75,8 +76,13 @@ def find(draft: Draft, wanted: int | None) -> tuple[int, int] | None:
 def _was_off(draft: Draft) -> bool:
     """Whether this abort had come to its end: its weight 0 was read back, or its Service re-pointed."""
     facts, status = draft.facts, draft.facts.rollout.status
-    service = facts.services.get(facts.canary.canary_service)
-    if service is not None and names_of_services.selected(service) == status.stable_rs:
+    services = service_roles(facts.rollout)
+    service = facts.services.get(services.canary)
+    if (
+        service is not None
+        and not services.swap
+        and names_of_services.selected(service) == status.stable_rs
+    ):
         return True
     shown, _, since = facts.rollout.metadata.annotation(names.WEIGHT_SINCE).rpartition("@")
     try:

@@ -1,7 +1,8 @@
 """Names that select a version: canary and stable Service, canary and stable subset. PURE.
 
 A name is re-pointed only when no traffic follows it, or when what it selects has no pods left: proxies
-learn of a change at different moments. Each is written once, not back and forth.
+learn of a change at different moments. Each is written once, not back and forth. Ping and pong are re-pointed only
+for a new version: a promotion changes their roles, and after an abort the canary's keeps what it selects.
 """
 
 from agent.api.meta import Object, Ref
@@ -14,14 +15,16 @@ from agent.rollout.types import Stage
 
 def canary_target(draft: Draft) -> str | None:
     """Hash that the canary's names should select now; None leaves them."""
-    facts, status = draft.facts, draft.status
+    facts, status, services = draft.facts, draft.status, draft.services
     if (status.stable_rs and status.stable_rs == status.current_pod_hash) or status.abort:
+        if services.swap:
+            return None
         target = status.stable_rs
     elif facts.new is not None and _enough(draft, facts.new.available):
         target = facts.new_hash
     else:
         return None
-    if not target or target == selected(facts.services.get(facts.canary.canary_service)):
+    if not target or target == selected(facts.services.get(services.canary)):
         return target or None
     return target if _is_idle(draft, 0) else None
 
@@ -30,13 +33,15 @@ def stable_target(draft: Draft) -> str | None:
     """Hash that the stable names should select now; None leaves them."""
     facts, target = draft.facts, draft.status.stable_rs
     if not target:
+        if draft.services.swap:
+            return None
         # First deploy: the name is adopted once the version is whole.
         whole = facts.new is not None and _enough(draft, facts.new.available)
         target = facts.new_hash if whole and not _others_have_pods(draft, facts.new_hash) else ""
     item = replica_sets.by_hash(facts.sets, target)
     if not target or item is None or (item.available == 0 and defaults.replicas(facts.rollout) > 0):
         return None
-    now = selected(facts.services.get(facts.canary.stable_service))
+    now = selected(facts.services.get(draft.services.stable))
     if now == target or not _others_have_pods(draft, target):
         return target
     full = defaults.max_traffic_weight(facts.rollout)

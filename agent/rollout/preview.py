@@ -5,13 +5,14 @@ intervened; nothing is read from a clock or a cluster.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
 from agent.api.rollout import CanaryStatus, Rollout, RolloutStatus
+from agent.api.service_roles import service_roles, swapped
 from agent.errors import Refused
 from agent.rollout import defaults, managed_routes, replicas, shapes, steps, validation
 from agent.rollout.decide import not_driven
@@ -30,7 +31,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: `begin` (names come over), `step`, `promote` (all traffic), `finish` (names come over, back to
             the stable names), `abort` (what one abort writes when every step was done).
-        index, text: of a step; the text is as Argo's clients write it.
+        index: of a step.
+        text: of a step, as Argo's clients write it; else what happens beside the routes.
         weight: the canary's weight from here on, in percent.
         changes: in the order of their writes; empty when the moment touches no route object.
         refusal: why the routes cannot be written here.
@@ -129,11 +131,21 @@ class _Walk:
         full = defaults.max_traffic_weight(self._rollout)
         wanted = managed_routes.by_steps(self._rollout) if listed else ()
         self._add("promote", Desired(canary_weight=full, managed=wanted))
-        exposed = dict(self._routes)
-        self._add("finish", Desired(stable_hash=self._new))
-        self._add("finish", Desired(canary_weight=0, managed=gone))
-        self._routes = exposed
+        exposed, rollout = dict(self._routes), self._rollout
+        text = ""
+        if service_roles(rollout).swap:
+            text = "ping and pong change their roles"
+            self._set_canary(stable_ping_pong=swapped(rollout))
+        else:
+            self._add("finish", Desired(stable_hash=self._new))
+        self._add("finish", Desired(canary_weight=0, managed=gone), text=text)
+        self._routes, self._rollout = exposed, rollout
         self._add("abort", Desired(canary_weight=0, managed=gone))
+
+    def _set_canary(self, **fields: Any) -> None:
+        canary = msgspec.structs.replace(self._rollout.status.canary, **fields)
+        status = msgspec.structs.replace(self._rollout.status, canary=canary)
+        self._rollout = msgspec.structs.replace(self._rollout, status=status)
 
     def _at(self, index: int) -> None:
         status = msgspec.structs.replace(self._rollout.status, current_step_index=index)

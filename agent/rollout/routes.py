@@ -200,7 +200,7 @@ def _hands_over(draft: Draft) -> bool:
 def _names_are_behind(draft: Draft) -> bool:
     """Whether Service or subset named stable select another version than the stable one."""
     facts, target = draft.facts, draft.status.stable_rs
-    chosen = names_of_services.selected(facts.services.get(facts.canary.stable_service))
+    chosen = names_of_services.selected(facts.services.get(draft.services.stable))
     if chosen:
         return chosen != target
     return _would_move(draft, Desired(stable_hash=target))
@@ -211,7 +211,7 @@ def _canary_is_named(draft: Draft, pointed: str | None) -> bool:
     facts = draft.facts
     if pointed == facts.new_hash:
         return True
-    service = facts.services.get(facts.canary.canary_service)
+    service = facts.services.get(draft.services.canary)
     if service is not None:
         return names_of_services.selected(service) == facts.new_hash
     if facts.router is None:

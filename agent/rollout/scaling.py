@@ -116,7 +116,7 @@ def _scale_other(draft: Draft, item: ReplicaSetView) -> None:
         if deadline is not None and facts.now <= deadline:
             draft.wake(deadline + timedelta(seconds=1))
             return
-    if not _canary_is_off(draft) and not promoted:
+    if not _canary_is_off(draft) and (not promoted or draft.services.swap):
         return
     if promoted and not drained(draft):
         return
@@ -133,8 +133,7 @@ def _canary_is_off(draft: Draft) -> bool:
     if facts.live_weight > 0 or facts.live_managed:
         # A canary that other pods have taken over already carries its weight without the old ones.
         return (
-            names_of_services.selected(facts.services.get(facts.canary.canary_service))
-            == facts.new_hash
+            names_of_services.selected(facts.services.get(draft.services.canary)) == facts.new_hash
             and facts.new is not None
             and facts.new.available > 0
             and not draft.status.abort
@@ -143,11 +142,13 @@ def _canary_is_off(draft: Draft) -> bool:
 
 
 def _is_named(draft: Draft, item: ReplicaSetView) -> bool:
-    facts = draft.facts
+    """Whether a Service leads to this version. The canary's of ping and pong keeps one that has no traffic."""
+    roles = draft.services
+    kept = roles.canary if roles.swap else None
     return any(
         names_of_services.selected(service) == item.hash
-        for service in facts.services.values()
-        if item.hash
+        for name, service in draft.facts.services.items()
+        if item.hash and name != kept
     )
 
 

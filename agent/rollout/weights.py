@@ -7,6 +7,7 @@ aborted one are lowered whatever state stable is in, and a full promotion first 
 import msgspec
 
 from agent.api.rollout import Rollout, TrafficWeights, WeightDestination
+from agent.api.service_roles import service_roles
 from agent.rollout import defaults, replicas
 from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.sizing import at_desired
@@ -122,15 +123,15 @@ def recorded_weights(
     rollout: Rollout, weight: int, canary_hash: str, stable_hash: str
 ) -> TrafficWeights:
     """status.canary.weights for a weight that the routes have."""
-    strategy = defaults.canary_of(rollout)
+    services = service_roles(rollout)
     full = defaults.max_traffic_weight(rollout)
     return TrafficWeights(
         canary=WeightDestination(
-            weight=weight, service_name=strategy.canary_service, pod_template_hash=canary_hash
+            weight=weight, service_name=services.canary, pod_template_hash=canary_hash
         ),
         stable=WeightDestination(
             weight=full - weight,
-            service_name=strategy.stable_service,
+            service_name=services.stable,
             pod_template_hash=stable_hash,
         ),
     )

@@ -13,6 +13,7 @@ import msgspec
 
 from agent.api.meta import Object
 from agent.api.rollout import CanaryStrategy, Rollout
+from agent.api.service_roles import service_roles
 from agent.errors import Refused
 
 Role = Literal["canary", "stable", "experiment", "fixed", "foreign"]
@@ -99,20 +100,20 @@ def roles_of(
     canary = rollout.spec.strategy.canary or CanaryStrategy()
     istio = canary.traffic_routing.istio if canary.traffic_routing else None
     rule = istio.destination_rule if istio else None
-    canary_service, stable_service = services(rollout)
+    names = service_roles(rollout)
     weights = rollout.status.canary.weights
     recorded = (weights.additional if weights else None) or []
-    names = {item.service_name: None for item in recorded} | dict.fromkeys(wanted)
+    experiments = {item.service_name: None for item in recorded} | dict.fromkeys(wanted)
     revision = rollout.status.current_pod_hash
     return Roles(
         namespace=rollout.metadata.namespace,
-        canary_service=canary_service,
-        stable_service=stable_service,
+        canary_service=names.canary,
+        stable_service=names.stable,
         canary_subset=rule.canary_subset_name if rule else "",
         stable_subset=rule.stable_subset_name if rule else "",
         subset_host=_host(destination_rule),
         additional_subsets=tuple((rule.additional_subset_names if rule else None) or ()),
-        experiments=tuple(name for name in names if name),
+        experiments=tuple(name for name in experiments if name),
         experiment_prefix=f"{rollout.metadata.name}-{revision}-" if revision else "",
     )
 
@@ -120,15 +121,6 @@ def roles_of(
 def _host(destination_rule: Object | None) -> str:
     spec = (destination_rule or {}).get("spec")
     return str(spec.get("host") or "") if isinstance(spec, dict) else ""
-
-
-def services(rollout: Rollout) -> tuple[str, str]:
-    """Canary and stable service; with ping-pong they swap roles at every promotion."""
-    canary = rollout.spec.strategy.canary or CanaryStrategy()
-    if canary.ping_pong is None:
-        return canary.canary_service, canary.stable_service
-    ping, pong = canary.ping_pong.ping_service, canary.ping_pong.pong_service
-    return (pong, ping) if rollout.status.canary.stable_ping_pong == "ping" else (ping, pong)
 
 
 def read_destinations(route: dict[str, Any], roles: Roles) -> tuple[Destination, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 from agent.api.meta import Object
 from agent.api.names import MANAGED_BY, POD_TEMPLATE_HASH
 from agent.api.rollout import IstioDestinationRule, Rollout
+from agent.api.service_roles import service_roles
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Roles
 from agent.traffic.json_patch import Operation, add, check, guards_first, pointer, put, remove
@@ -103,8 +104,8 @@ def switch_delay(
         available: pod-template hash -> (name of the ReplicaSet, wanted pods, available pods).
         hashes: `canary` and `stable`.
     """
-    canary = rollout.spec.strategy.canary
-    if canary is None or canary.canary_service or canary.stable_service:
+    services = service_roles(rollout)
+    if rollout.spec.strategy.canary is None or services.canary or services.stable:
         return ""
     roles = ("stable",) if rollout.status.abort else ("canary", "stable")
     for role in roles:

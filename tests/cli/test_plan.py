@@ -171,10 +171,17 @@ def test_live_takes_the_route_objects_from_the_cluster(kubeconfig: Path, tmp_pat
     assert (code, "missing" in trouble) == (1, True)
 
 
-@pytest.mark.parametrize("by_subset", [False, True], ids=["by host", "by subset"])
-def test_the_plan_is_what_the_engine_does(by_subset: bool) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param({}, id="by host"),
+        pytest.param({"by_subset": True}, id="by subset"),
+        pytest.param({"ping_pong": True}, id="ping and pong"),
+    ],
+)
+def test_the_plan_is_what_the_engine_does(kind: dict[str, Any]) -> None:
     """The same states of the route objects, in the same order, by the production code on simulated pods."""
-    world = istio_world(deepcopy(STEPS), managed=["beta"], by_subset=by_subset)
+    world = istio_world(deepcopy(STEPS), managed=["beta"], **kind)
     kinds = ("VirtualService", "DestinationRule")
     world.set_image("v2")
     routes = {ref: obj for ref, obj in world.objects.items() if ref.kind in kinds}

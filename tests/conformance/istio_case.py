@@ -6,9 +6,9 @@ from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
 from agent.api.rollout import Rollout, SetHeaderRoute, SetMirrorRoute, WeightDestination
+from agent.api.service_roles import service_roles
 from agent.rollout import managed_routes
 from agent.traffic.istio import Istio
-from agent.traffic.istio_destinations import services
 from agent.traffic.istio_subsets import switch_delay
 from agent.traffic.types import Desired, RoutePlan
 
@@ -99,7 +99,7 @@ class Play:
         }
 
     def _bare_hosts(self) -> list[str]:
-        known = services(read(Rollout, self.manifest))
+        known = service_roles(read(Rollout, self.manifest))
         return [
             item["destination"]["host"]
             for obj in self.objects.values()

@@ -25,16 +25,22 @@ def istio_world(
     steps: list[dict[str, Any]],
     *,
     by_subset: bool = False,
+    ping_pong: bool = False,
     managed: Sequence[str] = (),
     policy: Policy | None = None,
     **strategy: Any,
 ) -> World:
-    """v1 is stable behind a VirtualService with a foreign route, and a DestinationRule by subset."""
+    """v1 is stable behind a VirtualService with a foreign route, and a DestinationRule by subset.
+
+    With `ping_pong` the Services `stable` and `canary` are pong and ping: the first version swaps them.
+    """
     istio: dict[str, Any] = ISTIO if by_subset else {"virtualService": ISTIO["virtualService"]}
     routing = {"istio": istio, "managedRoutes": [{"name": name} for name in managed]}
     canary: dict[str, Any] = {"trafficRouting": routing, **strategy}
-    if by_subset:
+    if by_subset or ping_pong:
         canary |= {"canaryService": "", "stableService": ""}
+    if ping_pong:
+        canary["pingPong"] = {"pingService": "canary", "pongService": "stable"}
     world = World(
         given.rollout(steps, canary=canary),
         start=given.START,

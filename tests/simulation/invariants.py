@@ -10,7 +10,7 @@ from agent.cluster.local.store import LocalCluster
 from agent.cluster.port import Kind
 from agent.engine import outbox
 from tests.simulation.faults import Connection
-from tests.simulation.manifests import KEY, ROLLOUT, ROUTE, weights_of
+from tests.simulation.manifests import KEY, ROLLOUT, ROUTE, roles_of, weights_of
 
 RACE_SECONDS = 0.5
 """A write that was under way when an abort or a hold was stored may still land this much later."""
@@ -126,8 +126,8 @@ class Checker:
         for name in ("primary", *(name for name in managed if _stands(after, name))):
             total = sum(item.get("weight") or 0 for item in _http(after, name)["route"])
             self._check(total == 100, f"I8 weights of {ref.name}/{name} sum to {total}")
-        weights = weights_of(after)
-        old, new = weights_of(before)[1], weights[1]
+        rollout = self._rollout_now()
+        old, new = weights_of(before, rollout)[1], weights_of(after, rollout)[1]
         if ref == ROUTE and (not self.weights or self.weights[-1] != new):
             self.weights.append(new)
         for name in managed:
@@ -136,8 +136,9 @@ class Checker:
         if new <= old:
             return
         self._fenced(connection, f"a raise to {new}")
-        rollout = self._rollout_now()
-        if self._selected("web-canary") != (rollout.get("status") or {}).get("currentPodHash"):
+        if self._selected(roles_of(rollout)[1]) != (rollout.get("status") or {}).get(
+            "currentPodHash"
+        ):
             return  # weight on these names is not (yet) weight on the new version
         if self._stopped_at is not None:
             late = self._clock.monotonic() - self._stopped_at
@@ -170,7 +171,8 @@ class Checker:
             f"I1 {what} before its step",
         )
         current = status.get("currentPodHash", "")
-        self._check(self._selected("web-canary") == current, f"I1 {what} leads to another version")
+        leads_to = self._selected(roles_of(rollout)[1])
+        self._check(leads_to == current, f"I1 {what} leads to another version")
         self._pods_ready(current, f"I1 {what}")
 
     def _service(self, connection: Connection, before: Object, after: Object) -> None:

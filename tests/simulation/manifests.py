@@ -87,8 +87,28 @@ def namespace() -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
 
 
-def weights_of(route: Object) -> tuple[int, int]:
-    """Weights of stable and canary in the route that is ours."""
+PING_PONG: dict[str, Any] = {
+    "canaryService": "",
+    "stableService": "",
+    "pingPong": {"pingService": "web-canary", "pongService": "web-stable"},
+}
+"""The two Services as ping and pong."""
+
+
+def roles_of(rollout: Object) -> tuple[str, str]:
+    """Names of the stable and the canary Service now."""
+    canary = rollout["spec"].get("strategy", {}).get("canary", {})
+    pair = canary.get("pingPong")
+    if not pair:
+        return "web-stable", "web-canary"
+    names = pair["pongService"], pair["pingService"]
+    is_ping = (rollout.get("status") or {}).get("canary", {}).get("stablePingPong") == "ping"
+    return (names[1], names[0]) if is_ping else names
+
+
+def weights_of(route: Object, rollout: Object | None = None) -> tuple[int, int]:
+    """Weights of stable and canary in the route that is ours; without ping and pong no Rollout is needed."""
     primary = next(item for item in route["spec"]["http"] if item.get("name") == "primary")
     by_host = {item["destination"]["host"]: item.get("weight") or 0 for item in primary["route"]}
-    return by_host["web-stable"], by_host["web-canary"]
+    stable, canary = roles_of(rollout) if rollout else ("web-stable", "web-canary")
+    return by_host[stable], by_host[canary]

@@ -17,9 +17,11 @@ from tests.simulation.faults import CALM, Weather
 from tests.simulation.invariants import http_names
 from tests.simulation.manifests import (
     KEY,
+    PING_PONG,
     ROUTE,
     Steps,
     namespace,
+    roles_of,
     rollout,
     service,
     virtual_service,
@@ -31,6 +33,8 @@ STORMY: Final = Weather(conflict=0.05, unavailable=0.03, lost_answer=0.03)
 SETTLE_SECONDS: Final = 120.0
 SEVERAL: Final = 0.4
 """Share of the seeds with several VirtualServices, header and mirror routes, and foreign weights."""
+SWAPPING: Final = 0.15
+"""Share of the seeds with ping and pong."""
 ROUTES: Final = ("web", "web-internal")
 MANAGED_STEPS: Final[Steps] = [
     {"setCanaryScale": {"replicas": 1}},
@@ -107,7 +111,9 @@ async def eventful(seed: int) -> Result:
     crash_at = [(rng.choice(points), rng.randint(1, 4)) for _ in range(rng.choice([0, 1, 2, 4]))]
     steps, happenings = _steps(rng, waits=True), HAPPENINGS
     replicas = rng.choice([1, 2, 5, 10])
-    if random.Random(f"several {seed}").random() < SEVERAL:
+    if random.Random(f"ping {seed}").random() < SWAPPING:
+        await _shop(world, steps, replicas, **PING_PONG)
+    elif random.Random(f"several {seed}").random() < SEVERAL:
         steps, happenings = [*MANAGED_STEPS, *steps], (*HAPPENINGS, *[_foreign_weights] * 4)
         await _several_routes(world, steps, replicas)
     else:
@@ -205,12 +211,12 @@ async def _foreign_annotation(world: World, number: int) -> None:
 
 
 async def _gitops_resync(world: World, _number: int) -> None:
-    """A tool re-applies the route as it is in Git: all to stable."""
+    """A tool re-applies the route as it is in Git: all to stable (to pong, where the Services swap)."""
     route = virtual_service()["spec"]
     await world.store.merge_patch(
         KINDS["VirtualService"], KEY.namespace, "web", {"spec": {"http": route["http"]}}
     )
-    world.checker.remember()
+    world.checker.foreign_route()
 
 
 async def _foreign_weights(world: World, _number: int) -> None:
@@ -254,13 +260,13 @@ async def _later(world: World, seconds: float, happening: Happening, number: int
     await happening(world, number)
 
 
-async def _shop(world: World, steps: Steps, replicas: int) -> None:
+async def _shop(world: World, steps: Steps, replicas: int, **canary: Any) -> None:
     await world.apply(
         namespace(),
         service("web-stable"),
         service("web-canary"),
         virtual_service(),
-        rollout(steps, replicas=replicas),
+        rollout(steps, replicas=replicas, **canary),
     )
 
 
@@ -340,7 +346,8 @@ async def _quiet(world: World) -> None:
 def _served_as_said(world: World) -> None:
     """When all is quiet users reach the version that the status calls stable, and nobody keeps the other one."""
     status, stable = world.status(), world.status().get("stableRS")
-    served = world.selected("web-canary" if world.weight() == 100 else "web-stable")
+    names = roles_of(world.rollout())
+    served = world.selected(names[1] if world.weight() == 100 else names[0])
     over = status.get("abort") or status.get("currentPodHash") == stable
     if over and world.weight() in (0, 100) and served != stable:
         world.checker.violations.append(f"users reach {served}, the status says {stable}")

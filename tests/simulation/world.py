@@ -368,7 +368,7 @@ class World:
         """The canary's weight in the VirtualService."""
         route = self.store.peek(*ROUTE)
         assert route is not None
-        return weights_of(route)[1]
+        return weights_of(route, self.rollout())[1]
 
     def selected(self, service: str) -> str:
         """The pod-template hash that a Service selects."""
