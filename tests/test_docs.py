@@ -9,6 +9,7 @@ import pytest
 
 from agent.events.decode import from_http
 from agent.events.registry import TYPES, decode_data
+from agent.lint.formats import page
 from agent.settings import explain
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +24,12 @@ def test_the_page_of_settings_is_made_from_the_settings() -> None:
 def test_the_page_of_events_names_every_type_and_no_other() -> None:
     page = (ROOT / "docs/events.md").read_text()
     assert set(re.findall(r"^\| `(dev\.serinus\.[a-z.-]+\.v1)`", page, re.MULTILINE)) == set(TYPES)
+
+
+def test_the_page_of_lint_explains_every_code_as_the_command_does() -> None:
+    made = "run `python -c 'from agent.lint.formats import page; print(page(), end=\"\")'`"
+    _, _, codes = (ROOT / "docs/lint.md").read_text().partition("## Codes\n\n")
+    assert codes == page(), made
 
 
 def test_the_events_shown_are_events() -> None:

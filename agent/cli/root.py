@@ -8,6 +8,7 @@ import typer
 import agent
 from agent.cli import cluster, events, kafka
 from agent.cli.crds import crds
+from agent.cli.lint import lint
 from agent.cli.plan import plan
 from agent.errors import Refused, SerinusError
 
@@ -26,6 +27,7 @@ settings_app = typer.Typer(
 )
 app.add_typer(settings_app, name="settings")
 app.command()(plan)
+app.command()(lint)
 app.command()(crds)
 
 

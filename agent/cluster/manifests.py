@@ -7,6 +7,7 @@ import msgspec
 import yaml
 
 from agent.api.meta import Object
+from agent.api.yaml_json import Loader
 from agent.cluster.port import KINDS, Cluster, Kind
 from agent.errors import AlreadyExists, NotFound, Refused
 
@@ -28,16 +29,6 @@ class Manifest(NamedTuple):
         return f"{self.kind.kind.lower()}{group}/{meta['name']}"
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as JSON has it: a time stays a text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def parse(
     text: str, *, source: str, namespace: str = "default", others: bool = False
 ) -> list[Manifest]:
@@ -51,7 +42,7 @@ def parse(
     Raises Refused with the document and the fix.
     """
     try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
+        documents = list(yaml.load_all(text, Loader=Loader))
     except yaml.YAMLError as error:
         raise Refused(f"not YAML: {error}", field=source) from error
     manifests = [

@@ -1,0 +1,1 @@
+"""`serinus lint`: what is wrong with manifests, before anything is applied. PURE."""

@@ -1,0 +1,46 @@
+"""Nothing that can be written down as YAML makes the linter raise."""
+
+from copy import deepcopy
+from typing import Any
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.lint.manifests import findings_in, shop
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, 0, -1, 1.5, "", "x", "{{", "{{args.x}}", "{", [], {}, [None], [[]], {"": None}, {"a": 1}, "9" * 30]
+)  # fmt: skip
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something stands in an object, itself included."""
+    members: Any = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list):
+        members = enumerate(value)
+    return [at, *(deeper for key, item in members for deeper in paths(item, (*at, key)))]
+
+
+PATHS = [(name, path) for name, obj in shop().items() for path in paths(obj) if path]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PATHS), ODD), min_size=1, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_odd_values_in_odd_places(changes: list[tuple[Any, Any]]) -> None:
+    objects = deepcopy(shop())
+    for (name, path), value in changes:
+        inner = objects[name]
+        for part in path[:-1]:
+            inner = inner[part] if isinstance(inner, dict | list) and _has(inner, part) else {}
+        if isinstance(inner, dict) or (isinstance(inner, list) and _has(inner, path[-1])):
+            inner[path[-1]] = value
+    findings_in(yaml.safe_dump_all(list(objects.values()), sort_keys=False))
+
+
+def _has(inner: Any, part: Any) -> bool:
+    if isinstance(inner, dict):
+        return part in inner
+    return isinstance(part, int) and part < len(inner)
