@@ -15,8 +15,9 @@ from agent.rollout.sharing import sharing_errors
 from agent.traffic.hosts import HOST_KINDS, full_host
 from agent.traffic.istio import Istio
 from agent.traffic.istio_names import istio_of
-from agent.traffic.istio_objects import configured, managed_names, observed_roles
+from agent.traffic.istio_objects import configured, observed_roles
 from agent.traffic.istio_selection import Target, blocks_of, targets_of
+from agent.traffic.route_objects import managed_names
 from agent.traffic.routers import field_of, router_of, routing_of
 
 SRN301: Final = Code(
