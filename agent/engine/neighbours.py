@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from agent.api.meta import Key, Object, Ref
 from agent.traffic.hosts import HOST_KINDS, hosts_of
 
-_Hosted = tuple[str, str]
-"""Kind of the route objects, and a host that they have in common."""
-
 
 class Neighbours:
     """Two indexes: objects to the rollouts that name them, hosts to the route objects that have them.
@@ -23,8 +20,8 @@ class Neighbours:
         self._names_of = named
         self._named: dict[Key, frozenset[Ref]] = {}
         self._users: dict[Ref, dict[Key, None]] = {}
-        self._hosts: dict[Ref, frozenset[_Hosted]] = {}
-        self._hosted: dict[_Hosted, dict[Ref, None]] = {}
+        self._hosts: dict[Ref, frozenset[str]] = {}
+        self._hosted: dict[str, dict[Ref, None]] = {}
 
     def changed(self, ref: Ref, new: Object | None) -> tuple[Key, ...]:
         """The cache shows a change (None: gone); the rollouts to which this makes a difference."""
@@ -42,7 +39,7 @@ class Neighbours:
         return tuple(sorted(found))
 
     def beside(self, refs: Iterable[Ref]) -> tuple[Ref, ...]:
-        """Other route objects that have a host in common with these."""
+        """Other route objects, of whatever kind, that have a host in common with these."""
         known = frozenset(refs)
         found = {
             other
@@ -72,9 +69,7 @@ class Neighbours:
             self._named.pop(key, None)
 
     def _route(self, ref: Ref, new: Object | None) -> set[Key]:
-        hosts = (
-            frozenset((ref.kind, host) for host in hosts_of(ref.kind, new)) if new else frozenset()
-        )
+        hosts = frozenset(hosts_of(ref.kind, new)) if new else frozenset[str]()
         known = self._hosts.get(ref, frozenset())
         beside = {other for hosted in known | hosts for other in self._hosted.get(hosted, ())}
         for hosted in known - hosts:

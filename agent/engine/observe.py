@@ -18,7 +18,8 @@ from agent.engine.exposure import is_overexposed
 from agent.engine.neighbours import Neighbours
 from agent.errors import Refused
 from agent.rollout.types import Observation, Policy
-from agent.traffic.routers import router_of, routing_of
+from agent.traffic.routers import router_of
+from agent.traffic.routing import routing_of
 from agent.traffic.types import Router
 
 Routers = Mapping[str, Router]

@@ -4,6 +4,7 @@ Without this the difference between wanted and stored would never close: every p
 """
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any, Final
 
 import structlog
@@ -78,6 +79,38 @@ def missing(asked: Any, stored: Any, path: Path = ()) -> Iterable[Path]:
     elif isinstance(asked, list) and isinstance(stored, list) and len(asked) == len(stored):
         for one, other in zip(asked, stored, strict=True):
             yield from missing(one, other, (*path, ITEM))
+
+
+def dropped_items(patch: Iterable[dict[str, Any]], stored: Any) -> tuple[str, ...]:
+    """Members of list items that a JSON Patch has added and the server did not keep.
+
+    The name of an item does not count: routers know their own by what they say.
+    """
+    lost: dict[str, None] = {}
+    for operation in patch:
+        value, parts = operation.get("value"), str(operation["path"]).split("/")[1:-1]
+        if operation["op"] != "add" or not isinstance(value, dict):
+            continue
+        holder = stored
+        for part in parts:
+            holder = holder.get(part) if isinstance(holder, dict) else None
+        if isinstance(holder, list):
+            # Where it stands now depends on what else was added: the item that is nearest to it is the one.
+            nearest: Any = min(holder, key=lambda item: _loss(value, item), default={})
+            losses = [path for path in missing(value, nearest) if path != ("name",)]
+            lost |= dict.fromkeys(".".join((*parts, *path)) for path in losses)
+    return tuple(lost)
+
+
+def _loss(asked: Any, stored: Any) -> int:
+    """How many of the values asked for are not what is stored."""
+    if isinstance(asked, dict):
+        found = stored if isinstance(stored, dict) else {}
+        return sum(_loss(value, found.get(name)) for name, value in asked.items())
+    if isinstance(asked, list):
+        items = stored if isinstance(stored, list) else []
+        return sum(_loss(one, other) for one, other in zip_longest(asked, items))
+    return int(asked != stored)
 
 
 def _strip(value: Any, path: Path) -> Any:

@@ -23,8 +23,9 @@ from agent.engine.holds import read_holds
 from agent.engine.level import LevelCheck
 from agent.engine.observe import Observer
 from agent.engine.port import View
+from agent.engine.pruned import dropped_items
 from agent.engine.write import Writer
-from agent.errors import Conflict, NotFound, Refused, Retry, SerinusError, Unavailable
+from agent.errors import Conflict, Invalid, NotFound, Refused, Retry, SerinusError, Unavailable
 from agent.rollout.managed_routes import gone
 from agent.rollout.types import Write
 from agent.traffic.types import Desired, Router
@@ -71,7 +72,9 @@ class Raiser:
                 turn.check()
                 if sent:
                     self._reach("between-raises")
-                sent = await self._writer.send(write) is not None or sent
+                answer = await self._writer.send(write)
+                sent = answer is not None or sent
+                _check_kept(write, answer)
         except (SerinusError, Superseded) as error:
             # Whatever kept one of several from being raised: half a raise does not stay. Without an answer
             # the first of them may have been raised, too.
@@ -265,6 +268,16 @@ def _reason_to_lower(fenced: Object, live: Object) -> str:
 def _without_replicas(rollout: Object) -> dict[str, object]:
     # An autoscaler changes the number of replicas at any time; that says nothing about the revision.
     return {name: value for name, value in rollout["spec"].items() if name != "replicas"}
+
+
+def _check_kept(write: Write, answer: Object | None) -> None:
+    """What an older CRD has dropped may have been the very condition of a rule: that one must not stay."""
+    lost = dropped_items(write.body, answer) if write.verb == "json" and answer else ()
+    if lost:
+        raise Invalid(
+            f"{write.ref}: the API server drops {', '.join(lost)} of what is written: install a newer version of the "
+            "CRD, or leave it out of the step"
+        )
 
 
 def _with_note(write: Write, at: str) -> Write:

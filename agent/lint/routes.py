@@ -18,7 +18,8 @@ from agent.traffic.istio_names import istio_of
 from agent.traffic.istio_objects import configured, observed_roles
 from agent.traffic.istio_selection import Target, blocks_of, targets_of
 from agent.traffic.route_objects import managed_names
-from agent.traffic.routers import field_of, router_of, routing_of
+from agent.traffic.routers import router_of
+from agent.traffic.routing import field_of, routing_of
 
 SRN301: Final = Code(
     "SRN301",

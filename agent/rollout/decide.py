@@ -15,7 +15,8 @@ from agent.rollout.facts import bare_facts, read_facts
 from agent.rollout.field_errors import invalid_spec_message
 from agent.rollout.sharing import sharing_errors
 from agent.rollout.types import Decision, Observation, Stage, Write
-from agent.traffic.routers import ROUTERS, refused_routers, router_of, routing_of
+from agent.traffic.routers import ROUTERS, refused_routers, router_of
+from agent.traffic.routing import routing_of
 from agent.traffic.types import FieldError, Router
 
 

@@ -115,4 +115,4 @@ def max_traffic_weight(rollout: Rollout) -> int:
     """The weight that means all traffic."""
     routing = canary_of(rollout).traffic_routing
     weight = routing.max_traffic_weight if routing else None
-    return MAX_TRAFFIC_WEIGHT if weight is None else weight
+    return weight if weight is not None and weight > 0 else MAX_TRAFFIC_WEIGHT

@@ -18,7 +18,8 @@ from agent.rollout import defaults, managed_routes, replicas, shapes, steps, val
 from agent.rollout.decide import not_driven
 from agent.rollout.hashes import pod_template_hash
 from agent.rollout.sharing import sharing_errors
-from agent.traffic.routers import router_of, routing_of
+from agent.traffic.routers import router_of
+from agent.traffic.routing import routing_of
 from agent.traffic.types import Desired, FieldError, RouteChange, RouteObjects, Router
 
 STABLE: str = "stable"

@@ -7,7 +7,8 @@ from agent.api.meta import Key, Object, Ref
 from agent.api.rollout import Rollout
 from agent.errors import Refused
 from agent.rollout.references import SERVICE_FIELDS, referenced_services
-from agent.traffic.routers import router_of, routing_of
+from agent.traffic.routers import router_of
+from agent.traffic.routing import routing_of
 from agent.traffic.types import FieldError, RouteObjects, Router
 
 _ROUTING = "spec.strategy.canary.trafficRouting"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from agent.api.meta import Object, Ref
 from agent.api.rollout import IstioTrafficRouting, Rollout
 from agent.errors import Refused
+from agent.traffic.hosts import other_mesh_api
 from agent.traffic.istio_destinations import Roles, roles_of
 from agent.traffic.istio_managed import managed_in
 from agent.traffic.istio_names import istio_of
@@ -89,7 +90,9 @@ class Istio(Router):
                     raise Refused(no_routes(ref))
                 own = {item.ref for item in configured(rollout, istio)} if istio else set()
                 others = {at: obj for at, obj in objects.items() if at not in own}
-                if why := overruled_by(ref, service, others):
+                if why := (
+                    overruled_by(ref, service, others) or other_mesh_api(ref, service, others)
+                ):
                     raise Refused(why)
             except Refused as error:
                 errors.append(FieldError(route.field, error.detail))

@@ -7,12 +7,10 @@ Editing the other one changes nothing, so it is refused.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from agent.api.meta import Object, Ref
-from agent.traffic.hosts import hosts_of
-
-MESH: Final = "mesh"
+from agent.traffic.hosts import MESH, hosts_of
 
 
 def overruled_by(ref: Ref, mine: Object, others: Mapping[Ref, Object]) -> str:

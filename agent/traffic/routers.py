@@ -4,29 +4,16 @@ Those of third parties come through an entry point (agent.router_plugins) and st
 """
 
 from collections.abc import Mapping
-from typing import Final
 
-from agent.api.rollout import Rollout, TrafficRouting
+from agent.api.rollout import TrafficRouting
+from agent.traffic.gateway import Gateway
 from agent.traffic.istio import Istio
+from agent.traffic.routing import GATEWAY_API, configured, field_of, is_plugin
 from agent.traffic.types import FieldError, Router
 
-ROUTERS: Mapping[str, Router] = {router.name: router for router in (Istio(),)}
+ROUTERS: Mapping[str, Router] = {router.name: router for router in (Istio(), Gateway())}
 """By `Router.name`, in the order in which they are looked for."""
 
-FIELD: Final = "spec.strategy.canary.trafficRouting"
-GATEWAY_API: Final = "argoproj-labs/gatewayAPI"
-"""The plugin whose configuration the Gateway API router reads."""
-_MEMBERS: Mapping[str, str] = {
-    "istio": "istio",
-    "nginx": "nginx",
-    "alb": "alb",
-    "smi": "smi",
-    "ambassador": "ambassador",
-    "appMesh": "app_mesh",
-    "traefik": "traefik",
-    "apisix": "apisix",
-}
-"""Members of trafficRouting that are routers, in Argo's order, and how TrafficRouting calls them."""
 _INSTEAD: Mapping[str, str] = {
     "nginx": "an HTTPRoute on a Gateway of NGINX Gateway Fabric",
     "alb": "an HTTPRoute on a Gateway of the AWS Load Balancer Controller",
@@ -36,20 +23,6 @@ _INSTEAD: Mapping[str, str] = {
     "traefik": "an HTTPRoute on a Gateway of Traefik (providers.kubernetesGateway)",
     "apisix": "an HTTPRoute on a Gateway of the APISIX Ingress Controller",
 }
-
-
-def routing_of(rollout: Rollout) -> TrafficRouting | None:
-    """spec.strategy.canary.trafficRouting; None without one."""
-    canary = rollout.spec.strategy.canary
-    return canary.traffic_routing if canary else None
-
-
-def configured(routing: TrafficRouting | None) -> tuple[str, ...]:
-    """Names of the routers that the manifest configures, ours or not: members first, then plugins."""
-    if routing is None:
-        return ()
-    members = (name for name, field in _MEMBERS.items() if getattr(routing, field) is not None)
-    return (*members, *(routing.plugins or ()))
 
 
 def router_of(
@@ -79,24 +52,13 @@ def refused_routers(
     return tuple(errors)
 
 
-def field_of(name: str) -> str:
-    """Where a router is configured."""
-    return f'{FIELD}.plugins["{name}"]' if is_plugin(name) else f"{FIELD}.{name}"
-
-
-def is_plugin(name: str) -> bool:
-    """Whether a router is configured as a plugin."""
-    return name not in _MEMBERS
-
-
 def _not_driven(name: str, routers: Mapping[str, Router]) -> str:
     if is_plugin(name):
         return (
             f"the router plugin '{name}' is not installed: Serinus drives {', '.join(routers)}; a router of "
             "one's own is added through the entry point serinus.traffic_routers (docs/routers.md)"
         )
-    gateway = f'{FIELD}.plugins["{GATEWAY_API}"].httpRoute'
     return (
-        f"the router '{name}' is not driven: use {_INSTEAD.get(name, 'an HTTPRoute')} and name it in {gateway}, "
-        "or leave this Rollout to Argo Rollouts"
+        f"the router '{name}' is not driven: use {_INSTEAD.get(name, 'an HTTPRoute')} and name it in "
+        f"{field_of(GATEWAY_API)}.httpRoute, or leave this Rollout to Argo Rollouts"
     )

@@ -37,6 +37,22 @@ def test_rollouts_that_name_one_object_are_rivals_until_one_lets_go() -> None:
     assert index.rivals(WEB) == ()
 
 
+def test_a_gateway_api_route_stands_beside_a_virtual_service_for_its_service() -> None:
+    """Also of another kind: which of them counts is not defined."""
+    index = Neighbours(named)
+    mesh = Ref("HTTPRoute", "shop", "web")
+    index.changed(ROUTE, route("web"))
+    assert changed(index, WEB, "web") == ()
+    parents = [{"group": "", "kind": "Service", "name": "web"}]
+    there = {"metadata": {"name": "web", "namespace": "shop"}, "spec": {"parentRefs": parents}}
+    assert index.changed(mesh, there) == (WEB,)
+    assert index.beside([ROUTE]) == (mesh,)
+    assert index.beside([mesh]) == (ROUTE,)
+    there["spec"] = {"parentRefs": [{"name": "edge"}]}
+    assert index.changed(mesh, there) == (WEB,)
+    assert index.beside([ROUTE]) == ()
+
+
 def test_route_objects_with_one_host_stand_beside_each_other() -> None:
     index = Neighbours(named)
     changed(index, WEB, "web")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.engine.pruned import Pruned, merge_diff
+from agent.engine.pruned import Pruned, dropped_items, merge_diff
 
 scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab", max_size=2)
 json_objects = st.recursive(
@@ -87,3 +87,33 @@ def test_a_removed_field_is_not_a_dropped_one() -> None:
     pruned = Pruned()
     pruned.learn("Rollout", {"abort": None}, {})
     assert pruned.keepable("Rollout", {"abort": True}) == {"abort": True}
+
+
+MIRROR: dict[str, Any] = {"name": "m", "filters": [{"mirror": {"to": "canary", "percent": 5}}]}
+
+
+@pytest.mark.parametrize(
+    ("kept", "lost"),
+    [
+        pytest.param(MIRROR, (), id="everything"),
+        pytest.param({**MIRROR, "added": "a default"}, (), id="and a default"),
+        pytest.param({"filters": MIRROR["filters"]}, (), id="all but the name"),
+        pytest.param(
+            {"filters": [{"mirror": {"to": "canary"}}]},
+            ("spec.rules.filters.*.mirror.percent",),
+            id="not the percentage",
+        ),
+    ],
+)
+def test_an_item_that_was_added_is_kept_or_what_it_lost_is_told(
+    kept: dict[str, Any], lost: tuple[str, ...]
+) -> None:
+    patch: list[dict[str, Any]] = [
+        {"op": "test", "path": "/spec/rules", "value": [{"name": "base"}]},
+        {"op": "add", "path": "/spec/rules/0", "value": MIRROR},
+        {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}},
+        {"op": "replace", "path": "/spec/rules/1/weight", "value": 5},
+    ]
+    stored = {"spec": {"rules": [{"name": "another"}, kept, {"name": "base"}]}}
+    assert dropped_items(patch, stored) == lost
+    assert dropped_items(patch, {}) == ()

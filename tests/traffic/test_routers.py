@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from agent.api.rollout import IstioTrafficRouting, TrafficRouting
-from agent.traffic.routers import ROUTERS, configured, refused_routers, router_of
+from agent.traffic.routers import ROUTERS, refused_routers, router_of
+from agent.traffic.routing import configured
 
 FIELD = "spec.strategy.canary.trafficRouting"
 ISTIO = IstioTrafficRouting()
