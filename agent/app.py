@@ -19,6 +19,7 @@ from agent.clock import Clock, SystemClock
 from agent.cluster.cache import Cache
 from agent.cluster.kubernetes import KubernetesCluster, connect
 from agent.cluster.port import Cluster
+from agent.election import Election
 from agent.engine.crash_points import from_environment
 from agent.engine.engine import RolloutEngine
 from agent.engine.measure import AnalysisDriver
@@ -126,7 +127,11 @@ class _Parts:
         )
         self._wiring = Wiring(settings, clock, http, meter=self._metrics)
         self.bus = self._wiring.bus
-        owner = self._wiring.owner
+        self._election = Election(
+            settings.ownership, cluster, clock, self._wiring.owner, self._metrics.elected
+        )
+        owner = self._election.owner
+        self._metrics.observe_owner(owner)
         # The subscriber is known to the engine before Telegram knows the engine.
         self._telegram: TelegramHandler | None = None
         subscribers = (self._to_telegram,) if settings.telegram.chat_id else ()
@@ -157,13 +162,10 @@ class _Parts:
             ),
             compat=settings.engine.compat,
             missing=settings.engine.missing_data,
-            counted=lambda provider, phase: self._metrics.measurements.labels(
-                provider, phase
-            ).inc(),
-            owns=owner.owns if owner is not None else lambda _rollout: True,
+            counted=self._metrics.measured,
+            owns=owner.owns,
         )
-        if owner is not None:
-            owner.on_change(self._driver.wake_all)
+        owner.on_change(self._driver.wake_all)
         if self._wiring.kafka is not None:
             self._metrics.observe_bus(self._wiring.kafka)
         self.cache.on_change(self.engine.changed)
@@ -199,6 +201,7 @@ class _Parts:
             log.info("agent.listening", host=sink.host, port=port)
             await self._wiring.start()
             await self._until_synced()
+            await stack.enter_async_context(self._election.campaigning(group))
             self._own(group, stack, self._alerts.run(), "alerts")
             self._own(group, stack, self._watch_loop(), "loop lag")
             if self._telegram is not None:
@@ -300,6 +303,7 @@ class _Parts:
                     else f"waits for {', '.join(self.cache.unsynced())}"
                 ),
                 "bus": self._wiring.missing,
+                "ownership": self._election.missing,
                 "engine": lambda: "" if self._intake.open else "starting or stopping",
             },
             metrics=self._metrics.expose,

@@ -30,3 +30,9 @@ def format_time_ms(value: datetime) -> str:
     """`2024-05-01T10:00:00.123Z`, for our own annotations and events."""
     value = value.astimezone(UTC)
     return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+
+
+def format_time_us(value: datetime) -> str:
+    """`2024-05-01T10:00:00.123456Z`, as a Lease wants its times (MicroTime: six digits, no fewer)."""
+    value = value.astimezone(UTC)
+    return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond:06d}Z"

@@ -27,6 +27,10 @@ class PartitionOwner:
         """Whether this process drives the rollout."""
         return self._partitions > 0 and _partition(key, self._partitions) in self._held
 
+    def holds(self) -> bool:
+        """Whether this process drives any rollout there may be."""
+        return bool(self._held)
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after rollouts were gained or lost."""
         self._callbacks.append(callback)

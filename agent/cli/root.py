@@ -45,6 +45,9 @@ def run(
 ) -> None:
     """Run the agent until SIGTERM or Ctrl-C.
 
+    Several may run against one cluster: a Lease elects the one that drives (with Kafka they share the work), and
+    all of them answer the doors.
+
     Examples:
 
       serinus run --config serinus.yaml
@@ -52,6 +55,8 @@ def run(
       serinus run --kubeconfig ~/.kube/config --port 8080
 
       SERINUS_LOG__FORMAT=console serinus run --kubeconfig local.kubeconfig
+
+      SERINUS_OWNERSHIP__NAMESPACE=ops serinus run --kubeconfig ~/.kube/config
     """
     from agent.serve import overrides, run_agent
 

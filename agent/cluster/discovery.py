@@ -15,6 +15,9 @@ VERSIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Groups of which clusters serve different versions of the same objects, best first."""
 
+LOCAL: Final = "+serinus-local"
+"""How the version of our own local cluster ends."""
+
 
 class Served(msgspec.Struct, frozen=True):
     """A kind as one API server serves it."""

@@ -20,10 +20,10 @@ import yaml
 from agent.api.meta import Object
 from agent.api.names import FIELD_MANAGER
 from agent.clock import Clock
-from agent.cluster.discovery import Discovery, Served
+from agent.cluster.discovery import LOCAL, Discovery, Served
 from agent.cluster.port import Kind, Listing, WatchEvent
 from agent.cluster.transport import Clients, Request, Transport, error_of, words
-from agent.errors import Gone, Invalid, NotFound, Unavailable
+from agent.errors import Forbidden, Gone, Invalid, NotFound, Unavailable
 
 PAGE: Final = 500
 LIST_STARTS: Final = 3
@@ -168,6 +168,14 @@ class KubernetesCluster:
         if uid:
             body["preconditions"] = {"uid": uid}
         await self._transport.call(Request("DELETE", served.path(namespace, name), body=body))
+
+    async def is_local(self) -> bool:
+        """Whether this is the local cluster of `serinus cluster up`: one person's, on loopback."""
+        try:
+            answer = await self._transport.call(Request("GET", "/version"))
+        except (NotFound, Forbidden):
+            return False
+        return str(answer.get("gitVersion", "")).endswith(LOCAL)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

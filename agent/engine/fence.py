@@ -1,5 +1,7 @@
 """One pass and its fence: the compare-and-swap on the Rollout that everything dangerous hangs on."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from agent.api.meta import Key, Object, Ref
@@ -10,7 +12,7 @@ from agent.rollout.types import Decision, Observation
 
 
 class Superseded(Exception):
-    """The pass lost its right to write: an abort came in. Not a failure."""
+    """The pass lost its right to write: an abort came in, or another process drives now. Not a failure."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,10 +22,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     epoch: Epoch
     observation: Observation
     decision: Decision
+    owns: Callable[[Key], bool]
 
     def check(self) -> None:
         """Raises Superseded when the right to write has ended."""
-        if self.epoch.ended:
+        if self.epoch.ended or not self.owns(self.key):
             raise Superseded(str(self.key))
 
 

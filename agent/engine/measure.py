@@ -191,6 +191,8 @@ class AnalysisDriver:
                 for name in names
             }
         measured = {name: task.result() for name, task in tasks.items()}
+        if not self._owns(_rollout_of(self._objects.get(Ref("AnalysisRun", *key)) or {})):
+            return None  # its new owner measures, too
         await self._record(key, stored, measured, resolved)
         return 0.0
 

@@ -11,15 +11,22 @@ class Ownership(Protocol):
 
     def owns(self, key: Key) -> bool: ...
 
+    def holds(self) -> bool:
+        """Whether this process drives anything at all."""
+        ...
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after rollouts were gained or lost."""
         ...
 
 
 class SoleOwner:
-    """One process drives everything (memory bus, one replica)."""
+    """One process drives everything: it is the only one."""
 
     def owns(self, key: Key) -> bool:  # noqa: ARG002 - the interface asks by key
+        return True
+
+    def holds(self) -> bool:
         return True
 
     def on_change(self, callback: Callable[[], None]) -> None:

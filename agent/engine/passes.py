@@ -145,7 +145,9 @@ class Passes:
         self, key: Key, epoch: Epoch, observation: Observation, causes: tuple[str, ...]
     ) -> float | None:
         decision = self._decide(observation, self._routers)
-        turn = Turn(key=key, epoch=epoch, observation=observation, decision=decision)
+        turn = Turn(
+            key=key, epoch=epoch, observation=observation, decision=decision, owns=self._owns
+        )
         wrote = await self._actor.act(turn)
         self._backoff.succeeded(key)
         self._timers.set(key, decision.wake_at)

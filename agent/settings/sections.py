@@ -56,7 +56,7 @@ class BusSettings(Section):
     kind: Annotated[
         Literal["memory", "kafka"],
         Doc(
-            description="memory: one replica, events are durable on the objects; kafka: many replicas"
+            description="memory: one replica drives, events are durable on the objects; kafka: replicas share the work"
         ),
     ] = "memory"
     brokers: Annotated[
@@ -116,6 +116,32 @@ class BusSettings(Section):
     key_password_file: Annotated[
         str, Doc(description="file with the pass phrase of this key, if it has one")
     ] = ""
+
+
+class OwnershipSettings(Section):
+    kind: Annotated[
+        Literal["auto", "lease", "none"],
+        Doc(
+            description="who drives; auto: Kafka's partitions, else a lease, but none on a local cluster; lease: one elected replica drives all; none: this process does"
+        ),
+    ] = "auto"
+    name: Annotated[str, Doc(description="name of the Lease; one for a cluster")] = "serinus"
+    namespace: Annotated[
+        str,
+        Doc(
+            description="namespace of the Lease; empty: POD_NAMESPACE, else the service account's, else default"
+        ),
+    ] = ""
+    duration_seconds: Annotated[
+        int,
+        Doc(description="another replica takes over when the owner was silent for so long", ge=1),
+    ] = 15
+    renew_seconds: Annotated[
+        float, Doc(description="the owner stops driving when it could not renew for so long", gt=0)
+    ] = 10.0
+    retry_seconds: Annotated[
+        float, Doc(description="how often the owner renews, and others look", gt=0)
+    ] = 2.0
 
 
 class EngineSettings(Section):
@@ -253,6 +279,7 @@ class Settings(Section):
     cluster: ClusterSettings = ClusterSettings()
     sink: SinkSettings = SinkSettings()
     bus: BusSettings = BusSettings()
+    ownership: OwnershipSettings = OwnershipSettings()
     engine: EngineSettings = EngineSettings()
     alerts: AlertSettings = AlertSettings()
     commands: CommandSettings = CommandSettings()

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.errors import Refused
-from agent.settings.sections import DOORS, BusSettings, Settings
+from agent.settings.sections import DOORS, BusSettings, OwnershipSettings, Settings
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def check(settings: Settings) -> None:
@@ -32,6 +33,7 @@ def check(settings: Settings) -> None:
                     field=f"sink.tokens[{index}].doors",
                 )
     check_bus(settings.bus)
+    _check_ownership(settings.ownership, settings.bus)
     telegram = settings.telegram
     if telegram.chat_id and bool(telegram.token_file) == bool(telegram.token_env):
         raise Refused("set exactly one of token_file and token_env", field="telegram")
@@ -70,6 +72,38 @@ def check_bus(bus: BusSettings) -> None:
         )
     _check_authentication(bus)
     _check_tls(bus)
+
+
+def _check_ownership(ownership: OwnershipSettings, bus: BusSettings) -> None:
+    if bus.kind == "kafka":
+        if ownership.kind != "auto":
+            raise Refused(
+                f"{ownership.kind} does not go with bus.kind kafka, whose partitions share the rollouts out: "
+                "leave it at auto",
+                field="ownership.kind",
+            )
+        return
+    if not all(_LABEL.fullmatch(part) for part in ownership.name.split(".")):
+        raise Refused(
+            "must be a name of Kubernetes: lower-case letters, digits, '-' and '.'",
+            field="ownership.name",
+        )
+    if ownership.namespace and not _LABEL.fullmatch(ownership.namespace):
+        raise Refused(
+            "must be the name of a namespace: lower-case letters, digits and '-'",
+            field="ownership.namespace",
+        )
+    if ownership.renew_seconds >= ownership.duration_seconds:
+        raise Refused(
+            f"must be less than ownership.duration_seconds ({ownership.duration_seconds}), so that the owner "
+            "stops before another begins",
+            field="ownership.renew_seconds",
+        )
+    if ownership.retry_seconds * 2 > ownership.renew_seconds:
+        raise Refused(
+            f"two of them must fit into ownership.renew_seconds ({ownership.renew_seconds:g})",
+            field="ownership.retry_seconds",
+        )
 
 
 def _check_authentication(bus: BusSettings) -> None:

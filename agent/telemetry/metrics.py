@@ -9,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from agent.bus.metrics import BusMeter, Watched
 from agent.engine.metrics import Meter
+from agent.engine.ownership import Ownership
 from agent.engine.port import Engine
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -29,7 +30,7 @@ class Metrics(Meter, BusMeter):
         self.telegram = self._counter(
             "telegram_messages", "Messages by kind and outcome", "kind", "outcome"
         )
-        self.measurements = self._counter(
+        self._measurements = self._counter(
             "measurements", "Measurements by provider and phase", "provider", "phase"
         )
         self._passes = self._counter("passes", "Passes by result", "result")
@@ -66,6 +67,12 @@ class Metrics(Meter, BusMeter):
         self._publish_seconds = self._histogram(
             "bus_publish_seconds", "Until a publication was acknowledged or given up"
         )
+        self._elections = self._counter(
+            "lease_changes", "Times that we acquired, lost or released the lease", "change"
+        )
+        self._owner = Gauge(
+            "serinus_owner", "Whether this process drives rollouts", registry=self.registry
+        )
         self.loop_lag = Gauge(
             "serinus_loop_lag_seconds", "How late the event loop ran", registry=self.registry
         )
@@ -76,6 +83,18 @@ class Metrics(Meter, BusMeter):
     def observe_rollouts(self, engine: Engine) -> None:
         """Export weight and state of every rollout at each scrape."""
         self.registry.register(_Rollouts(engine))
+
+    def observe_owner(self, owner: Ownership) -> None:
+        """Export at each scrape whether this process drives."""
+        self._owner.set_function(lambda: float(owner.holds()))
+
+    def measured(self, provider: str, phase: str) -> None:
+        """A measurement was made."""
+        self._measurements.labels(provider, phase).inc()
+
+    def elected(self, change: str) -> None:
+        """The lease was acquired, lost or released."""
+        self._elections.labels(change).inc()
 
     def observe_bus(self, bus: Watched) -> None:
         """Export at each scrape how far behind the bus is."""

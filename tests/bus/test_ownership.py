@@ -10,6 +10,9 @@ KEYS = [Key("shop", f"web-{number}") for number in range(50)]
 def test_before_the_first_share_nothing_is_owned() -> None:
     owner = PartitionOwner()
     assert not any(owner.owns(key) for key in KEYS)
+    assert not owner.holds()
+    owner.assigned(frozenset({3}), 6)
+    assert owner.holds()
 
 
 def test_every_rollout_has_one_owner() -> None:

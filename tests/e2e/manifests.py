@@ -54,3 +54,8 @@ def annotated(objects: list[Object], **annotations: str) -> list[Object]:
         else obj
         for obj in objects
     ]
+
+
+def in_namespace(objects: list[Object], namespace: str) -> list[Object]:
+    """The objects, moved to another namespace."""
+    return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in objects]

@@ -17,6 +17,7 @@ from agent.cluster.port import KINDS
 from agent.demo.telegram_stand_in import Telegram, telegram_running
 from tests.e2e.collector import Collector, Prometheus, a_prometheus, collecting
 from tests.e2e.processes import Process, free_port, until
+from tests.e2e.real import connected, fresh_namespace
 
 BOT_TOKEN = "42:e2e-secret"
 TOKEN = "sink-secret"
@@ -27,15 +28,18 @@ class Stage:
     """Everything a scenario uses. Made by `staged`.
 
     Attributes:
+        local: the local cluster; None on a real API server.
         cluster: the client of the test itself, through the same REST API.
         agent: the process under test; may be killed and started again.
     """
 
     def __init__(
-        self, directory: Path, local: Process, cluster: KubernetesCluster, collector: Collector, telegram: Telegram,
-        prometheus: Prometheus,
+        self, directory: Path, local: Process | None, cluster: KubernetesCluster, collector: Collector, telegram: Telegram,
+        prometheus: Prometheus, *, namespace: str = NAMESPACE, kubeconfig: Path | None = None,
     ) -> None:  # fmt: skip
         self.directory = directory
+        self.namespace = namespace
+        self.kubeconfig = kubeconfig or directory / "kubeconfig"
         self.local = local
         self.cluster = cluster
         self.collector = collector
@@ -70,7 +74,7 @@ class Stage:
             await self.cluster.create(KINDS[obj["kind"]], obj)
 
     async def rollout(self) -> Object:
-        listing = await self.cluster.list(KINDS["Rollout"], NAMESPACE)
+        listing = await self.cluster.list(KINDS["Rollout"], self.namespace)
         return listing.items[0]
 
     async def status(self) -> dict[str, Any]:
@@ -79,7 +83,7 @@ class Stage:
 
     async def weight(self) -> int:
         """The canary's weight on the VirtualService."""
-        (service,) = (await self.cluster.list(KINDS["VirtualService"], NAMESPACE)).items
+        (service,) = (await self.cluster.list(KINDS["VirtualService"], self.namespace)).items
         stable, canary = service["spec"]["http"][0]["route"]
         assert stable["weight"] + canary["weight"] == 100, "I8: weights sum to 100"
         weight: int = canary["weight"]
@@ -90,7 +94,7 @@ class Stage:
         template = rollout["spec"]["template"]["spec"]["containers"][0]
         patch = {"spec": {"template": {"spec": {"containers": [{**template, "image": image}]}}}}
         await self.cluster.merge_patch(
-            KINDS["Rollout"], NAMESPACE, rollout["metadata"]["name"], patch
+            KINDS["Rollout"], self.namespace, rollout["metadata"]["name"], patch
         )
 
     async def until_phase(self, phase: str, *, deadline_seconds: float = 40.0) -> dict[str, Any]:
@@ -169,14 +173,14 @@ class Stage:
         (self.directory / "bot-token").write_text(BOT_TOKEN)
         (self.directory / "sink-token").write_text(TOKEN)
         config = {
-            "cluster": {"kubeconfig": str(self.directory / "kubeconfig")},
+            "cluster": {"kubeconfig": str(self.kubeconfig), "namespaces": [self.namespace]},
             "sink": {
                 "port": self.port,
                 "tokens": [{"name": "test", "file": str(self.directory / "sink-token")}],
             },
             "engine": {"drain_seconds": 0.3},
             "commands": {"allowed_sources": ["/ci/*"]},
-            "alerts": {"default_namespace": NAMESPACE, "ledger_namespace": NAMESPACE},
+            "alerts": {"default_namespace": self.namespace, "ledger_namespace": self.namespace},
             "telegram": {
                 "chat_id": "1",
                 "token_file": str(self.directory / "bot-token"),
@@ -210,6 +214,23 @@ async def staged(directory: Path, *, ready_seconds: float = 0.2) -> AsyncIterato
         telegram = await stack.enter_async_context(telegram_running(BOT_TOKEN))
         prometheus = await stack.enter_async_context(a_prometheus())
         stage = Stage(directory, local, cluster, collector, telegram, prometheus)
+        stack.push_async_callback(_gone, stage.agent)
+        yield stage
+
+
+@asynccontextmanager
+async def staged_on(kubeconfig: str, directory: Path) -> AsyncIterator[Stage]:
+    """The same on the real API server of the bed, in a namespace that nobody used before."""
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(connected(kubeconfig))
+        namespace = await stack.enter_async_context(fresh_namespace(cluster))
+        collector = await stack.enter_async_context(collecting())
+        telegram = await stack.enter_async_context(telegram_running(BOT_TOKEN))
+        prometheus = await stack.enter_async_context(a_prometheus())
+        stage = Stage(
+            directory, None, cluster, collector, telegram, prometheus,
+            namespace=namespace, kubeconfig=Path(kubeconfig),
+        )  # fmt: skip
         stack.push_async_callback(_gone, stage.agent)
         yield stage
 

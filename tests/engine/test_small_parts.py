@@ -152,17 +152,24 @@ def test_interest_in_what_a_rollout_owns(owner: dict[str, object], woken: list[K
 
 def test_a_sole_owner_owns_everything() -> None:
     assert SoleOwner().owns(WEB)
+    assert SoleOwner().holds()
 
 
-def test_a_pass_whose_epoch_has_ended_may_not_write() -> None:
+@pytest.mark.parametrize("reason", ["its epoch has ended", "another process drives"])
+def test_a_pass_may_not_write_when(reason: str) -> None:
     rollout = {"metadata": {"name": "web", "namespace": "shop"}}
+    owned = {WEB}
     turn = Turn(
         key=WEB,
         epoch=Epoch(),
         observation=Observation(now=EPOCH, rollout=rollout),
         decision=Decision(status={}),
+        owns=owned.__contains__,
     )
     turn.check()
-    turn.epoch.ended = True
+    if reason == "its epoch has ended":
+        turn.epoch.ended = True
+    else:
+        owned.clear()
     with pytest.raises(Superseded):
         turn.check()

@@ -20,6 +20,7 @@ from agent.cluster.local.store import LocalCluster
 from agent.cluster.local.workloads import Workloads
 from agent.cluster.port import KINDS, Kind
 from agent.engine.engine import RolloutEngine
+from agent.engine.lease import LeaseOwner
 from agent.engine.level import LevelCheck, no_alerts
 from agent.engine.options import Options
 from agent.engine.passes import Decide
@@ -103,11 +104,20 @@ class Shares:
 
     def owns(self, key: Key) -> bool:
         """Whether this process drives, or (during a rebalance) believes that it does."""
+        return self.holds()
+
+    def holds(self) -> bool:
+        """The one rollout, or nothing."""
         return self._number in self._world.owners
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call back after a rebalance."""
         self._callbacks.append(callback)
+
+    @asynccontextmanager
+    async def campaigning(self, group: asyncio.TaskGroup) -> AsyncIterator[None]:
+        """Nothing to do: see LeaseOwner."""
+        yield
 
     def changed(self) -> None:
         """A rebalance happened."""
@@ -123,7 +133,6 @@ class Process:
         self._crash_at = crash_at
         self._killed = asyncio.Event()
         self.reached: Counter[str] = Counter()
-        self.shares = Shares(world, number)
         self.connection = Connection(
             world.store,
             world.clock,
@@ -133,6 +142,7 @@ class Process:
             wrote=self._wrote,
             read=world.checker.read,
         )
+        self.shares = world.ownership(number, self.connection)
         self.cache = Cache(self.connection, CACHED, world.clock)
         self.engine = RolloutEngine(
             self.connection,
@@ -159,7 +169,8 @@ class Process:
                 group.create_task(self._die(), name="death")
                 group.create_task(self.cache.run(), name="cache")
                 await self.cache.synced.wait()
-                await self.engine.run()
+                async with self.shares.campaigning(group):
+                    await self.engine.run()
         except BaseExceptionGroup as errors:
             self.connection.dead = True
             if errors.subgroup(lambda error: not isinstance(error, Crash | BaseExceptionGroup)):
@@ -288,6 +299,10 @@ class World:
             self.processes[number] = None
             await self.clock.sleep(self.rng.uniform(0.1, 1.5))
 
+    def ownership(self, number: int, connection: Connection) -> Shares | LeaseOwner:
+        """Who owns: the world says so."""
+        return Shares(self, number)
+
     def crash(self) -> None:
         """One process dies."""
         living = [process for process in self.processes if process is not None]
@@ -298,7 +313,7 @@ class World:
         """From now on these processes believe that they own everything."""
         self.owners = set(owners)
         for process in self.processes:
-            if process is not None:
+            if process is not None and isinstance(process.shares, Shares):
                 process.shares.changed()
 
     def when(self, point: str, time: int, happening: Callable[[], None]) -> None:

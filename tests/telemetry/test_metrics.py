@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.bus.metrics import Backlog
+from agent.engine.ownership import SoleOwner
 from agent.telemetry.metrics import Metrics
 from tests.engine.shop import shop
 from tests.simulation.virtual import run
@@ -49,6 +50,26 @@ def test_metrics_are_named_in_one_place_only() -> None:
             ):
                 found.add(path.relative_to(SOURCE).as_posix())
     assert found == {"agent/telemetry/metrics.py"}
+
+
+def test_who_drives_is_asked_at_each_scrape() -> None:
+    """A lease ends by the clock, and no event says so."""
+
+    class Owner(SoleOwner):
+        held = True
+
+        def holds(self) -> bool:
+            return self.held
+
+    metrics, owner = Metrics(), Owner()
+    metrics.observe_owner(owner)
+    assert exposed(metrics)["serinus_owner"] == [("serinus_owner", {}, 1)]
+    owner.held = False
+    assert exposed(metrics)["serinus_owner"] == [("serinus_owner", {}, 0)]
+    metrics.elected("lost")
+    assert ("serinus_lease_changes_total", {"change": "lost"}, 1) in exposed(metrics)[
+        "serinus_lease_changes"
+    ]
 
 
 def test_two_agents_in_one_process_count_apart() -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from agent.cluster.discovery import VERSIONS
+from agent.cluster.discovery import LOCAL, VERSIONS
 from agent.cluster.kinds import SHORT_NAMES
 from agent.cluster.port import KINDS, Kind
 
-VERSION: Final = {"major": "1", "minor": "34", "gitVersion": "v1.34.0+serinus-local"}
+VERSION: Final = {"major": "1", "minor": "34", "gitVersion": f"v1.34.0{LOCAL}"}
 SCALED: Final = frozenset({"Rollout", "ReplicaSet", "Deployment"})
 """Kinds with a scale subresource."""
 

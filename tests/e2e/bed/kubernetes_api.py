@@ -14,6 +14,9 @@ PLURALS: Final = {
     "Node": "nodes",
     "Deployment": "deployments",
     "Namespace": "namespaces",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "ServiceAccount": "serviceaccounts",
     "CustomResourceDefinition": "customresourcedefinitions",
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
@@ -36,6 +39,10 @@ class Api:
             verify=ssl.create_default_context(cafile=ca),
         )
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def ready(self) -> bool:
         """Whether the API server says so."""
         try:
@@ -50,6 +57,10 @@ class Api:
     def get(self, path: str) -> dict[str, Any]:
         """The object at a path. Raises BedError when there is none."""
         return self._answer(self._client.get(path))
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a POST."""
+        return self._answer(self._client.post(path, json=body))
 
     def delete(self, path: str) -> None:
         """Delete in the background."""
