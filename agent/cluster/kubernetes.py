@@ -7,7 +7,7 @@ default for a dict patch is wrong).
 import asyncio
 import builtins
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -267,6 +267,23 @@ async def _load(configuration: Any, kubeconfig: Path | None, context: str) -> No
             f"kubeconfig {kubeconfig}" if kubeconfig else "no kubeconfig is set and this is no pod"
         )
         raise Invalid(f"{where}: {error}; set cluster.kubeconfig") from error
+    if configuration.refresh_api_key_hook is not None:
+        configuration.refresh_api_key_hook = _guarded(configuration.refresh_api_key_hook)
+
+
+def _guarded(refresh: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The library reads a token again in the middle of a request; one that is not readable now is so later."""
+    from kubernetes_asyncio.config import ConfigException
+
+    async def refreshed(configuration: Any) -> None:
+        try:
+            answer = refresh(configuration)
+            if asyncio.iscoroutine(answer):
+                await answer
+        except (ConfigException, OSError) as error:
+            raise Unavailable(f"the credentials cannot be read: {error}") from error
+
+    return refreshed
 
 
 def _is_loopback(server: str) -> bool:
