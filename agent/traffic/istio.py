@@ -21,6 +21,7 @@ from agent.traffic.istio_objects import (
     observed_roles,
     routes_of,
     rule_ref,
+    service_of,
 )
 from agent.traffic.istio_plan import no_routes, targets_in, virtual_service_changes
 from agent.traffic.istio_precedence import overruled_by
@@ -83,7 +84,7 @@ class Istio(Router):
             if route.ref != ref:
                 continue
             try:
-                service = observed(objects, ref)
+                service = service_of(route, objects)
                 roles = observed_roles(rollout, objects)
                 blocks = blocks_of(route.settings, service, roles)
                 if not blocks:
@@ -112,7 +113,7 @@ class Istio(Router):
             shares = [
                 canary_share(target)
                 for route in routes_of(rollout, istio)
-                for target in targets_in(rollout, route, observed(objects, route.ref), roles)
+                for target in targets_in(rollout, route, service_of(route, objects), roles)
             ]
         except Refused:
             return None
@@ -136,7 +137,7 @@ class Istio(Router):
         roles = observed_roles(rollout, objects)
         for route in configured(rollout, istio):
             with suppress(Refused):
-                for target in targets_in(rollout, route, observed(objects, route.ref), roles):
+                for target in targets_in(rollout, route, service_of(route, objects), roles):
                     claims[Claim(route.ref, target.label)] = None
         rule, settings = rule_ref(rollout, istio), istio.destination_rule
         if rule and settings:
@@ -199,7 +200,7 @@ def _route_changes(
 ) -> tuple[list[RouteChange], Refused | None]:
     """The changes of one VirtualService, and trouble. Nothing has to leave one that is not there."""
     try:
-        service = observed(objects, route.ref)
+        service = service_of(route, objects)
     except Refused as error:
         needed = desired.canary_weight is not None or any(item.match for item in desired.managed)
         return [], error if needed else None

@@ -2,11 +2,12 @@
 
 import msgspec
 
-from agent.api.meta import Ref
+from agent.api.meta import Object, Ref
 from agent.api.rollout import IstioTrafficRouting, IstioVirtualService, Rollout
 from agent.errors import Refused
 from agent.traffic.istio_destinations import Roles, roles_of
-from agent.traffic.istio_names import istio_of, resolve
+from agent.traffic.istio_names import CLUSTER_LOCAL, istio_of, resolve
+from agent.traffic.route_objects import observed
 from agent.traffic.types import RouteObjects
 
 FIELD = "spec.strategy.canary.trafficRouting.istio"
@@ -45,6 +46,20 @@ def routes_of(rollout: Rollout, istio: IstioTrafficRouting) -> tuple[Route, ...]
                 f"{route.ref} is named twice: name it once, with all its routes", field=route.field
             )
     return routes
+
+
+def service_of(route: Route, objects: RouteObjects) -> Object:
+    """The VirtualService; Refused when it is not there, with what a name like that of a Service means."""
+    try:
+        return observed(objects, route.ref)
+    except Refused as error:
+        name = route.settings.name
+        if not name.removesuffix(CLUSTER_LOCAL).endswith(".svc"):
+            raise
+        detail = (
+            f"{error.detail}: '{name}' means {route.ref}; write <name>.<namespace>, without svc"
+        )
+        raise Refused(detail, field=error.field) from error
 
 
 def rule_ref(rollout: Rollout, istio: IstioTrafficRouting) -> Ref | None:
