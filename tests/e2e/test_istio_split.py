@@ -130,17 +130,21 @@ async def test_http_calls_split_as_planned() -> None:
 
 async def test_header_routes_take_their_users_and_nobody_else() -> None:
     async with http_mesh() as (mesh, envoy):
-        for weight in (0, 30):
+        for weight in (0, *SPLITS, 100):
             await mesh.move(envoy, weight, HEADER)
             chosen = await calls(envoy, {"x-beta": "1"}, 2_000)
             assert chosen.of_version("canary")[0] == chosen.total
             others = await calls(envoy, {"x-beta": "2"})
             hits, _ = others.of_version("canary")
-            assert hits == 0 if weight == 0 else abs(deviation(hits, others.total, weight)) < 4
+            if weight in (0, 100):
+                assert hits == weight * others.total // 100
+            else:
+                assert abs(deviation(hits, others.total, weight)) < 4, (weight, hits)
+            assert chosen.failed_by_switch + others.failed_by_switch == 0
         await mesh.move(envoy, 0, SetHeaderRoute(name="beta"))
         gone = await calls(envoy, {"x-beta": "1"}, 2_000)
         assert gone.of_version("canary")[0] == 0
-        assert gone.failed_by_switch + chosen.failed_by_switch + others.failed_by_switch == 0
+        assert gone.failed_by_switch == 0
 
 
 async def test_200_changes_under_load_fail_no_call() -> None:

@@ -41,6 +41,11 @@ EXTRAS: dict[str, Extra] = {
     "match with query": {"match": [{"queryParams": {"v": {"exact": "~1/a"}}, "name": "m"}]},
     "unknown fields": {"fromTheFuture": {"deep": [1, {"x": None}], "float": 1.5}, "z": False},
     "an awkward name": {"name": "a/b~c"},
+    "jwt claims": {"match": [{"headers": {"@request.auth.claims.sub": {"exact": "a"}}}]},
+    "source labels": {"match": [{"sourceLabels": {"app": "x"}, "gateways": ["mesh"]}]},
+    "no retries": {"retries": {"attempts": 0}},
+    "a delay": {"fault": {"delay": {"fixedDelay": "0.1s", "percentage": {"value": 10}}}},
+    "a header for the answer": {"headers": {"response": {"add": {"x-b": "2"}}}},
 }
 BLUE = {"name": "old", "route": [to("old", 100)]}
 AROUND: dict[str, tuple[list[Extra], list[Extra]]] = {
@@ -56,6 +61,7 @@ AROUND: dict[str, tuple[list[Extra], list[Extra]]] = {
     "our own pair, not named": (
         [{"name": "frozen", "route": [to("stable", 95), to("canary", 5)]}], [],
     ),
+    "a catch-all behind": ([], [{"name": "rest", "route": [to("rest", 100)]}]),
     "many": ([{"name": f"r{n}", "route": [to("old", 100)]} for n in range(12)], [BLUE]),
 }  # fmt: skip
 STARTS: dict[str, tuple[Any, Any]] = {
@@ -66,7 +72,10 @@ STARTS: dict[str, tuple[Any, Any]] = {
     "floats": (90.0, 10.0),
     "a sum of 3": (2, 1),
     "a sum of 1000": (900, 100),
+    "a sum below 100": (60, 10),
+    "a lonely point": (99, 1),
 }
+LEVELS = ("host", "host in full", "subset", "ping and pong")
 SPECS: dict[str, Extra] = {
     "gateways": {"gateways": ["mesh", "istio-system/edge"]},
     "exportTo": {"exportTo": ["."]},
@@ -74,14 +83,20 @@ SPECS: dict[str, Extra] = {
     "an unknown block": {"fromTheFuture": [{"route": [{"weight": 5}]}]},
     "an empty tls block": {"tls": []},
     "a tls block of others": {
-        "tls": [{"match": [{"port": 443, "sniHosts": ["x.example.com"]}], "route": [to("x")]}]
+        "hosts": ["x.example.com"],
+        "tls": [{"match": [{"port": 443, "sniHosts": ["x.example.com"]}], "route": [to("x")]}],
     },
     "a tcp block of others": {"tcp": [{"match": [{"port": 9000}], "route": [to("db", 100)]}]},
 }
 
 
 def destinations(level: str, stable: Any, canary: Any, **more: Any) -> list[dict[str, Any]]:
-    """Stable and canary, by host or by subset."""
+    """Stable and canary, by host, by subset, or as ping and pong, of which ping is the stable one."""
+    if level == "ping and pong":
+        return [to("ping", stable, **more), to("pong", canary, **more)]
+    if level == "host in full":
+        domain = "default.svc.cluster.local"
+        return [to(f"stable.{domain}", stable, **more), to(f"canary.{domain}", canary, **more)]
     if level == "subset":
         return [
             to("app", stable, subset="stable", **more),
@@ -92,7 +107,7 @@ def destinations(level: str, stable: Any, canary: Any, **more: Any) -> list[dict
 
 def cases() -> tuple[Case, ...]:
     """All of them, names unique."""
-    made = tuple(case for level in ("host", "subset") for case in _of(level))
+    made = tuple(case for level in LEVELS for case in _of(level))
     assert len({case.name for case in made}) == len(made)
     return made
 
@@ -190,6 +205,14 @@ def _http(
 
 
 def _rollout(level: str, settings: dict[str, Any]) -> Rollout:
+    more: dict[str, Any] = {}
+    if level == "ping and pong":
+        pair = {"pingService": "ping", "pongService": "pong"}
+        more = {"canaryService": "", "stableService": "", "pingPong": pair}
+        more["status"] = {"canary": {"stablePingPong": "ping"}}
     return rollout(
-        istio={"virtualService": settings}, by_subset=level == "subset", managed=["hdr", "mir"]
+        istio={"virtualService": settings},
+        by_subset=level == "subset",
+        managed=["hdr", "mir"],
+        **more,
     )

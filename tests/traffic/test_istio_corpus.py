@@ -17,7 +17,7 @@ from agent.traffic.istio import Istio
 from agent.traffic.types import Desired, RouteObjects
 from tests.traffic.corpus import Case, cases
 from tests.traffic.istio_rules import broken_rules
-from tests.traffic.objects import destination_rule, observed
+from tests.traffic.objects import destination_rule, observed, to, virtual_service
 
 CORPUS = cases()
 WEIGHTS = (0, 1, 33, 50, 100, 99, 0)
@@ -63,9 +63,35 @@ def weights(service: Object, block: str, index: int) -> list[int]:
 
 
 def test_the_corpus_is_large_and_valid() -> None:
-    assert len(CORPUS) >= 75
+    assert len(CORPUS) >= 150
     assert [case.name for case in CORPUS if broken_rules(case.service)] == []
     assert [case.name for case in CORPUS if Istio().validate(case.rollout, objects_of(case))] == []
+
+
+ROUTE = {"route": [to("a", 50), to("b", 50)]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "broken"),
+    [
+        pytest.param({"http": []}, "none of http", id="nothing"),
+        pytest.param({"hosts": ["a", "a"]}, "a host twice", id="a host twice"),
+        pytest.param({"hosts": ["*"]}, "all hosts", id="all hosts in the mesh"),
+        pytest.param({"exportTo": ["*", "x"]}, "exportTo", id="everywhere and here"),
+        pytest.param({"http": [ROUTE | {"redirect": {"uri": "/"}}]}, "not exactly one", id="two actions"),
+        pytest.param({"http": [{"match": []}]}, "not exactly one", id="no action"),
+        pytest.param({"http": [ROUTE | {"mirror": {"host": "x"}, "mirrors": [{}]}]}, "mirrors", id="both mirrors"),
+        pytest.param({"http": [ROUTE | {"mirrorPercentage": {"value": 101}}]}, "101 %", id="more than all"),
+        pytest.param({"http": [{"route": [to("a", 0), to("b", 0)]}]}, "sum to 0", id="no weight at all"),
+        pytest.param({"http": [{"route": [to("a", 101), to("b", -1)]}]}, "weights [101, -1]", id="a negative weight"),
+        pytest.param({"http": [{"route": [to("", 100)]}]}, "without a host", id="no host"),
+        pytest.param({"http": [{"route": [to("a", 1, subset="V_1")]}]}, "the subset V_1", id="no label"),
+        pytest.param({"tls": [{"match": [{"sniHosts": ["y"]}], "route": [to("a")]}]}, "SNI hosts", id="hosts of others"),
+    ],
+)  # fmt: skip
+def test_the_rules_are_istio_s(spec: dict[str, Any], broken: str) -> None:
+    assert broken_rules(virtual_service(ROUTE)) == []
+    assert broken in " ".join(broken_rules(virtual_service(ROUTE, spec=spec)))
 
 
 @over_the_corpus
