@@ -14,6 +14,7 @@ from agent.api.meta import Object, Ref
 from agent.api.rollout import CanaryStrategy, Rollout, Step
 from agent.api.times import parse_time
 from agent.rollout import defaults, replica_sets, shapes
+from agent.rollout.experiment_weights import current_experiment
 from agent.rollout.hashes import pod_template_hash, step_hash
 from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.types import Observation, Policy
@@ -35,6 +36,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         confirmation: whether the proxies' controller says that this exposure is in force.
         settled_since: when this exposure (`live_weight`, `live_managed`) was first read back; None when not
             yet, or not recorded.
+        experiment: the current one; None without one.
         holds: alerts that hold the rollout.
     """
 
@@ -57,6 +59,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     live_managed: tuple[str, ...]
     confirmation: Confirmation
     settled_since: datetime | None
+    experiment: Object | None
     holds: tuple[Hold, ...]
     policy: Policy
 
@@ -127,6 +130,7 @@ def read_facts(observation: Observation, router: Router | None, rollout: Rollout
         live_managed=managed,
         confirmation=_confirmation(rollout, router, observation),
         settled_since=_settled(rollout, live, managed),
+        experiment=current_experiment(rollout, observation.experiments),
         holds=_holds(rollout),
         policy=observation.policy,
     )
@@ -158,6 +162,7 @@ def bare_facts(observation: Observation, rollout: Rollout) -> Facts:
         live_managed=(),
         confirmation=Confirmation(),
         settled_since=None,
+        experiment=None,
         holds=(),
         policy=observation.policy,
     )
@@ -180,7 +185,9 @@ def _agree(
 ) -> bool:
     if router is None or live is None:
         return False
-    plan = router.plan(rollout, routes, Desired(canary_weight=live))
+    weights = rollout.status.canary.weights
+    additional = tuple((weights.additional if weights else None) or ())
+    plan = router.plan(rollout, routes, Desired(canary_weight=live, additional=additional))
     return not plan.changes and plan.refusal is None
 
 

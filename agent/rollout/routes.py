@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from agent.api.rollout import WeightDestination
+from agent.api.service_roles import service_roles
 from agent.errors import Refused
 from agent.rollout import defaults, drift, managed_routes, names_of_services, weights
 from agent.rollout.draft import Draft
@@ -19,22 +21,21 @@ def record_weight(draft: Draft) -> None:
     facts, status = draft.facts, draft.status
     if facts.router is None or facts.live_weight is None or not status.stable_rs:
         return
-    aim = weights.wanted(
-        draft.rollout, facts.new, draft.stable, facts.others, live=facts.live_weight
-    ).weight
+    wanted = _wanted(draft)
+    aim = wanted.weight
     draft.drift = drift.find(draft, aim)
     if draft.drift and draft.drift[1] > draft.drift[0] and aim is not None:
         # It is put back in this very pass: a weight that nobody asked for is not one to size pods by.
         return
-    now = weights.recorded_weights(
-        draft.rollout, facts.live_weight, facts.new.hash if facts.new else "", status.stable_rs
-    )
     old = status.canary.weights
-    now = msgspec.structs.replace(
-        now,
-        additional=old.additional if old is not None else None,
-        verified=facts.confirmation.verified,
+    now = weights.recorded_weights(
+        draft.rollout,
+        facts.live_weight,
+        _canary_hash(draft),
+        status.stable_rs,
+        _additional(draft, wanted.additional),
     )
+    now = msgspec.structs.replace(now, verified=facts.confirmation.verified)
     if now != old:
         before = old.canary.weight if old else 0
         draft.set_canary(weights=now)
@@ -45,10 +46,44 @@ def record_weight(draft: Draft) -> None:
             )
 
 
+def _wanted(draft: Draft) -> weights.Wanted:
+    facts = draft.facts
+    return weights.wanted(
+        draft.rollout,
+        facts.new,
+        draft.stable,
+        facts.others,
+        live=facts.live_weight,
+        experiment=facts.experiment,
+        compat=facts.policy.compat,
+    )
+
+
+def _canary_hash(draft: Draft) -> str:
+    """The version that the weight is recorded for: while it goes back to stable, the one that it comes from."""
+    facts, status = draft.facts, draft.status
+    old = status.canary.weights
+    if status.stable_rs == status.current_pod_hash and facts.live_weight and old is not None:
+        return old.canary.pod_template_hash
+    return facts.new.hash if facts.new else ""
+
+
+def _additional(draft: Draft, wanted: Sequence[WeightDestination]) -> Sequence[WeightDestination]:
+    """What experiments are recorded to have: what is wanted, once the routes show it."""
+    facts, old = draft.facts, draft.status.canary.weights
+    recorded = (old.additional if old is not None else None) or ()
+    if facts.router is None or list(wanted) == list(recorded):
+        return recorded
+    desired = Desired(canary_weight=facts.live_weight, additional=tuple(wanted))
+    plan = facts.router.plan(draft.rollout, facts.routes, desired)
+    return recorded if plan.changes or plan.refusal else wanted
+
+
 def move(draft: Draft) -> None:
     """Plan the routes. Raises Refused when they cannot be driven and nothing urgent stands against it."""
     facts = draft.facts
-    if facts.router is None:
+    if facts.router is None or draft.services != service_roles(facts.rollout):
+        # Ping and pong swap in this very pass: a lower by their new roles would go out before the fence.
         return
     canary_hash, stable_hash = _subset_hashes(draft)
     weight = _weight(draft, canary_hash)
@@ -56,6 +91,7 @@ def move(draft: Draft) -> None:
         canary_weight=weight,
         canary_hash=canary_hash,
         stable_hash=stable_hash,
+        additional=_wanted(draft).additional,
         managed=_managed(draft, canary_hash),
     )
     plan = facts.router.plan(draft.rollout, facts.routes, desired)
@@ -129,7 +165,7 @@ def _weight(draft: Draft, canary_hash: str | None) -> int | None:
     """The weight for this pass; None leaves it."""
     facts, status = draft.facts, draft.status
     live = facts.live_weight
-    weight = weights.wanted(draft.rollout, facts.new, draft.stable, facts.others, live=live).weight
+    weight = _wanted(draft).weight
     promoted = status.stable_rs == status.current_pod_hash
     if _hands_over(draft):
         # Just promoted, whatever came after it: below full weight users would get the version before.
@@ -151,11 +187,11 @@ def _weight(draft: Draft, canary_hash: str | None) -> int | None:
 
 def _managed(draft: Draft, canary_hash: str | None) -> tuple[ManagedRoute, ...]:
     """Header and mirror routes for this pass. They lead to the canary's names, so these come first."""
-    facts, rollout = draft.facts, draft.rollout
+    rollout = draft.rollout
     gone = managed_routes.gone(rollout)
     if not gone:
         return ()
-    wanted = weights.wanted(rollout, facts.new, draft.stable, facts.others, live=facts.live_weight)
+    wanted = _wanted(draft)
     if wanted.managed_routes_removed or not managed_routes.have_pods(draft):
         return gone
     if wanted.weight is None:

@@ -4,11 +4,16 @@ The rules are Argo's (its trafficrouting.go), but for what it leaves unsafe: a c
 aborted one are lowered whatever state stable is in, and a full promotion first moves the traffic.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
+from agent.analysis.verdict import Compat
+from agent.api.meta import Object
 from agent.api.rollout import Rollout, TrafficWeights, WeightDestination
 from agent.api.service_roles import service_roles
 from agent.rollout import defaults, replicas
+from agent.rollout.experiment_weights import weighted_destinations
 from agent.rollout.replica_sets import ReplicaSetView
 from agent.rollout.sizing import at_desired
 
@@ -19,10 +24,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         weight: the canary's weight; None leaves the routes alone.
         managed_routes_removed: header and mirror routes go, whatever the steps say.
+        additional: what the running experiment gets of the stable version's share.
     """
 
     weight: int | None
     managed_routes_removed: bool = False
+    additional: tuple[WeightDestination, ...] = ()
 
 
 def wanted(
@@ -32,17 +39,25 @@ def wanted(
     others: tuple[ReplicaSetView, ...] = (),
     *,
     live: int | None = None,
+    experiment: Object | None = None,
+    compat: Compat = "safe",
 ) -> Wanted:
     """The weight for this state.
 
+    Going back to the stable version in mid-rollout with dynamicStableScale, `argo` keeps the weight until all stable
+    pods are there; else it is left to them (None), as many as there are.
+
     Args:
         live: the weight that the routes have; the recorded one counts when it cannot be read.
+        experiment: the current one.
     """
     status = rollout.status
     full = defaults.max_traffic_weight(rollout)
     recorded = status.canary.weights.canary.weight if status.canary.weights else 0
     if status.stable_rs and status.stable_rs == status.current_pod_hash:
         carried = stable is None or _stable_carries(rollout, stable, full, full)
+        if not carried and compat == "argo" and _goes_back(rollout):
+            return Wanted(weight=recorded)
         return Wanted(weight=0 if carried else None, managed_routes_removed=True)
     if not status.stable_rs or stable is None:
         return Wanted(weight=None, managed_routes_removed=new is None or new.available == 0)
@@ -55,7 +70,20 @@ def wanted(
     weight, removed = _advancing(rollout, new, stable, others, recorded, full)
     if not _stable_carries(rollout, stable, full - weight, full):
         return Wanted(weight=None, managed_routes_removed=removed)
-    return Wanted(weight=weight, managed_routes_removed=removed)
+    at_end = (status.current_step_index or 0) >= len(defaults.canary_of(rollout).steps or ())
+    additional = () if removed or at_end else weighted_destinations(rollout, experiment)
+    return Wanted(weight=weight, managed_routes_removed=removed, additional=additional)
+
+
+def _goes_back(rollout: Rollout) -> bool:
+    """Whether the version before the stable one of the spec still has traffic (with dynamicStableScale)."""
+    status, weights = rollout.status, rollout.status.canary.weights
+    return bool(
+        defaults.canary_of(rollout).dynamic_stable_scale
+        and weights
+        and weights.canary.weight
+        and weights.canary.pod_template_hash != status.current_pod_hash
+    )
 
 
 def _aborted(rollout: Rollout, stable: ReplicaSetView, current: int | None) -> int:
@@ -120,9 +148,13 @@ def _stable_carries(rollout: Rollout, stable: ReplicaSetView, share: int, full: 
 
 
 def recorded_weights(
-    rollout: Rollout, weight: int, canary_hash: str, stable_hash: str
+    rollout: Rollout,
+    weight: int,
+    canary_hash: str,
+    stable_hash: str,
+    additional: Sequence[WeightDestination] = (),
 ) -> TrafficWeights:
-    """status.canary.weights for a weight that the routes have."""
+    """status.canary.weights for weights that the routes have."""
     services = service_roles(rollout)
     full = defaults.max_traffic_weight(rollout)
     return TrafficWeights(
@@ -130,8 +162,9 @@ def recorded_weights(
             weight=weight, service_name=services.canary, pod_template_hash=canary_hash
         ),
         stable=WeightDestination(
-            weight=full - weight,
+            weight=full - weight - sum(item.weight for item in additional),
             service_name=services.stable,
             pod_template_hash=stable_hash,
         ),
+        additional=list(additional) or None,
     )

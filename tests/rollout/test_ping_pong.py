@@ -81,6 +81,19 @@ def test_the_first_version_makes_ping_the_stable_one_and_leaves_pong_alone() -> 
     assert weights(world) == [0, 100], "ping has all the traffic"
 
 
+def test_i6_no_route_is_written_in_the_pass_that_swaps_the_roles() -> None:
+    """A lower goes out before the fence: by roles that are not stored yet it would be a raise."""
+    world = shop()
+    before = ""
+    for decision in world.decisions:
+        after = decision.status["canary"].get("stablePingPong", "")
+        if after != before:
+            assert [write for write in decision.writes if write.ref == ROUTE] == []
+        before = after
+    assert before == "ping"
+    assert any(write.ref == ROUTE for decision in world.decisions for write in decision.writes)
+
+
 def test_a_promotion_swaps_the_roles_and_writes_neither_route_nor_selector() -> None:
     world = shop()
     world.set_image("v2")

@@ -6,22 +6,18 @@ from agent.api.decode import read, write
 from agent.api.rollout import Rollout, SetHeaderRoute
 from agent.rollout import managed_routes, replica_sets
 from agent.rollout.weights import recorded_weights, wanted
-from tests.conformance.cases import Unsupported
 from tests.conformance.compare import differences
+from tests.conformance.compat import COMPAT
 
 
 def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
-    if "additional" in expect:
-        raise Unsupported("experiments are not driven yet")
     rollout = read(Rollout, given["rollout"])
-    if _goes_back_by_steps(rollout):
-        raise Unsupported(
-            "with dynamicStableScale, going back to stable follows its pods, not the steps"
-        )
     new = replica_sets.view(given["canaryRS"]) if given.get("canaryRS") else None
     stable = replica_sets.view(given["stableRS"]) if given.get("stableRS") else None
     others = tuple(replica_sets.view(rs) for rs in given.get("otherRSs") or ())
-    answer = wanted(rollout, new, stable, others)
+    answer = wanted(
+        rollout, new, stable, others, experiment=given.get("experiment"), compat=COMPAT.get()
+    )
     got: dict[str, Any] = {
         "weight": answer.weight,
         "managedRoutesRemoved": answer.managed_routes_removed,
@@ -34,10 +30,14 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
         got["setMirrorRoute"] = asked.name
     if answer.weight is not None:
         status = rollout.status
-        canary_hash = new.hash if new else ""
+        canary_hash = _canary_hash(rollout, answer.weight, new.hash if new else "")
         got["canaryHash"], got["stableHash"] = canary_hash, status.stable_rs
-        weights = recorded_weights(rollout, answer.weight, canary_hash, status.stable_rs)
+        weights = recorded_weights(
+            rollout, answer.weight, canary_hash, status.stable_rs, answer.additional
+        )
         got["statusWeights"] = _full(write(weights))
+        if answer.additional:
+            got["additional"] = write(weights)["additional"]
         promoted = status.stable_rs == status.current_pod_hash
         if (
             status.abort
@@ -50,20 +50,17 @@ def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
     return differences(expect, got)
 
 
-def _goes_back_by_steps(rollout: Rollout) -> bool:
-    status, strategy = rollout.status, rollout.spec.strategy.canary
-    weights = status.canary.weights
-    return bool(
-        strategy
-        and strategy.dynamic_stable_scale
-        and weights
-        and weights.canary.weight
-        and status.stable_rs == status.current_pod_hash != weights.canary.pod_template_hash
-    )
+def _canary_hash(rollout: Rollout, weight: int, new: str) -> str:
+    """The version whose weight it is: going back to stable, that is the one before."""
+    status, weights = rollout.status, rollout.status.canary.weights
+    if status.stable_rs == status.current_pod_hash and weights and weight:
+        return weights.canary.pod_template_hash
+    return new
 
 
 def _full(weights: dict[str, Any]) -> dict[str, Any]:
     """Weights of 0 as the API writes them."""
-    return {
+    full = {
         side: {"weight": 0, **weights[side]} for side in ("canary", "stable") if side in weights
     }
+    return full | ({"additional": weights["additional"]} if "additional" in weights else {})
