@@ -75,12 +75,13 @@ async def two_on(bed: Run, directory: Path) -> AsyncIterator[tuple[Stage, Replic
     """Two that are ready; the first one owns."""
     async with staged_on(bed.part("kubernetes")["kubeconfig"], directory) as stage:
         one, two = Replica(stage, "one"), Replica(stage, "two")
-        async with one.process, two.process:
+        async with one.process:
             await until(one.is_owner, "the first one owns", context=one.process)
-            await until(two.is_ready, "the second one is ready", context=two.process)
-            await until(one.is_ready, "so is the first", context=one.process)
-            stage.agent, stage.port = one.process, one.port
-            yield stage, one, two
+            async with two.process:
+                await until(two.is_ready, "the second one is ready", context=two.process)
+                assert await one.is_ready()
+                stage.agent, stage.port = one.process, one.port
+                yield stage, one, two
 
 
 async def lease(stage: Stage) -> dict[str, Any]:

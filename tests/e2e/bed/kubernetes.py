@@ -151,6 +151,7 @@ class Kubernetes:
     def __exit__(self, *_: object) -> None:
         # Nobody reads this state again, so nothing needs to be saved.
         self.kill()
+        self.api.close()
 
     def _probe(self) -> None:
         """A look at the state would lie after a restart: the node is Ready since last time."""
