@@ -4,14 +4,16 @@ Used when Alertmanager's own API is not configured. One ConfigMap, bounded, writ
 compare-and-swap, so that every replica and every restart sees the same alerts.
 """
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 import structlog
 
 from agent.cluster.port import KINDS, Cluster
-from agent.errors import AlreadyExists, Conflict, NotFound, Unavailable
+from agent.errors import AlreadyExists, Conflict, NotFound, SerinusError, Unavailable
 from agent.events.catalogue import Alert
 from handlers.alert.webhook import nanoseconds
 
@@ -24,6 +26,15 @@ _CONFIG_MAP: Final = KINDS["ConfigMap"]
 _KEY: Final = "alerts.json"
 
 Alerts = tuple[Alert, ...]
+
+
+@dataclass(eq=False, slots=True)
+class _Change:
+    """One change that somebody waits for."""
+
+    make: Callable[[Alerts], Alerts]
+    done: bool = False
+    error: SerinusError | None = None
 
 
 class Source(Protocol):
@@ -52,6 +63,8 @@ class ConfigMapLedger:
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
+        self._waiting: list[_Change] = []
+        self._swapping = asyncio.Lock()
 
     async def active(self) -> Alerts:
         return (await self._load())[0]
@@ -82,10 +95,40 @@ class ConfigMapLedger:
             alerts = ()
         return alerts, str(found["metadata"]["resourceVersion"])
 
-    async def _change(self, change: Callable[[Alerts], Alerts]) -> None:
+    async def _change(self, make: Callable[[Alerts], Alerts]) -> None:
+        """One swap carries all changes that came while the one before was under way.
+
+        In a storm of alerts each would else lose its swap to the others of this very process.
+        """
+        change = _Change(make)
+        self._waiting.append(change)
+        async with self._swapping:
+            if not change.done:
+                await self._carry_out(change)
+        if change.error is not None:
+            raise change.error
+
+    async def _carry_out(self, own: _Change) -> None:
+        batch, self._waiting = self._waiting, []
+        error: SerinusError | None = None
+        try:
+            await self._swap(batch)
+        except SerinusError as failure:
+            error = failure
+        except BaseException:
+            # Cancelled: those who wait behind see to theirs themselves.
+            self._waiting[:0] = [change for change in batch if change is not own]
+            raise
+        for change in batch:
+            change.done, change.error = True, error
+
+    async def _swap(self, batch: list[_Change]) -> None:
         for _ in range(ATTEMPTS):
             before, version = await self._load()
-            after = _bounded(change(before))
+            after = before
+            for change in batch:
+                after = change.make(after)
+            after = _bounded(after)
             if after == before:
                 return
             data = {_KEY: msgspec.json.encode(after).decode()}

@@ -1,0 +1,105 @@
+"""The ledger in a storm: one ConfigMap, many alerts at the same moment."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agent.api.meta import Object
+from agent.clock import LoopClock
+from agent.cluster.local.store import LocalCluster
+from agent.cluster.port import Kind
+from agent.errors import Unavailable
+from agent.events.catalogue import Alert
+from handlers.alert.ledger import ConfigMapLedger
+
+pytestmark = pytest.mark.looptime(start=0)
+MANY = 100
+
+
+class Far(LocalCluster):
+    """Every request takes a while; the ConfigMap may be written by another replica meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__(LoopClock(datetime(2026, 5, 1, tzinfo=UTC)))
+        self.writes = 0
+        self.down = False
+
+    async def get(self, kind: Kind, namespace: str, name: str, **options: Any) -> Object:
+        await asyncio.sleep(0.01)
+        if self.down:
+            raise Unavailable("simulated")
+        return await super().get(kind, namespace, name, **options)
+
+    async def create(self, kind: Kind, obj: Object) -> Object:
+        return await self._late(super().create(kind, obj))
+
+    async def merge_patch(self, *args: Any, **options: Any) -> Object:
+        return await self._late(super().merge_patch(*args, **options))
+
+    async def _late(self, call: Any) -> Object:
+        await asyncio.sleep(0.01)
+        self.writes += 1
+        made: Object = await call
+        return made
+
+
+def an_alert(number: int) -> Alert:
+    return Alert(
+        fingerprint=f"{number:016x}",
+        starts_at="2026-05-01T10:00:00Z",
+        labels={"alertname": "Down", "rollout": f"shop/web-{number}"},
+    )
+
+
+def numbers(alerts: tuple[Alert, ...]) -> list[int]:
+    return [int(alert.fingerprint, 16) for alert in alerts]
+
+
+async def test_all_of_a_storm_are_noted_by_a_few_writes() -> None:
+    cluster = Far()
+    ledger = ConfigMapLedger(cluster, namespace="default")
+    await asyncio.gather(*(ledger.fired(an_alert(number)) for number in range(MANY)))
+    assert numbers(await ledger.active()) == list(range(MANY))
+    assert cluster.writes == 2, "the first one, and all that came meanwhile"
+    await asyncio.gather(*(ledger.resolved(an_alert(number)) for number in range(MANY)))
+    assert await ledger.active() == ()
+    assert cluster.writes == 4
+
+
+async def test_two_replicas_lose_nothing_to_each_other() -> None:
+    cluster = Far()
+    one, two = (ConfigMapLedger(cluster, namespace="default") for _ in range(2))
+    calls = [(one, two)[number % 2].fired(an_alert(number)) for number in range(MANY)]
+    await asyncio.gather(*calls)
+    assert sorted(numbers(await one.active())) == list(range(MANY))
+
+
+async def test_who_waited_for_a_swap_that_failed_hears_of_it_at_once() -> None:
+    cluster = Far()
+    ledger = ConfigMapLedger(cluster, namespace="default")
+    cluster.down = True
+    calls = (ledger.fired(an_alert(number)) for number in range(MANY))
+    failed = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(error, Unavailable) for error in failed)
+    assert asyncio.get_running_loop().time() < 0.1, "not one try after the other"
+    cluster.down = False
+    await ledger.fired(an_alert(7))
+    assert numbers(await ledger.active()) == [7], "who was told that it failed sends it again"
+
+
+async def test_a_cancelled_one_takes_nobody_s_change_with_it() -> None:
+    cluster = Far()
+    ledger = ConfigMapLedger(cluster, namespace="default")
+    first = asyncio.create_task(ledger.fired(an_alert(0)))
+    await asyncio.sleep(0.001)
+    others = [asyncio.create_task(ledger.fired(an_alert(number))) for number in range(1, 5)]
+    await asyncio.sleep(0.001)
+    first.cancel()
+    await asyncio.sleep(0.001)
+    # The second one carries all that wait, and is cancelled in the middle of it.
+    others[0].cancel()
+    await asyncio.gather(*others[1:])
+    assert {2, 3, 4} <= set(numbers(await ledger.active()))
+    assert [task.cancelled() for task in (first, others[0])] == [True, True]
