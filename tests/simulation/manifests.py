@@ -106,9 +106,72 @@ def roles_of(rollout: Object) -> tuple[str, str]:
     return (names[1], names[0]) if is_ping else names
 
 
+def rules_of(route: Object) -> list[dict[str, Any]]:
+    """The http routes of a VirtualService, the rules of an HTTPRoute."""
+    spec = route["spec"]
+    rules: list[dict[str, Any]] = spec["rules"] if "rules" in spec else spec["http"]
+    return rules
+
+
+def backends_of(rule: dict[str, Any]) -> dict[str, int]:
+    """Weight by Service; one that is not written is 1 in an HTTPRoute, 0 in a VirtualService."""
+    if "backendRefs" in rule:
+        return {item["name"]: item.get("weight", 1) for item in rule["backendRefs"]}
+    return {item["destination"]["host"]: item.get("weight") or 0 for item in rule["route"]}
+
+
 def weights_of(route: Object, rollout: Object | None = None) -> tuple[int, int]:
     """Weights of stable and canary in the route that is ours; without ping and pong no Rollout is needed."""
-    primary = next(item for item in route["spec"]["http"] if item.get("name") == "primary")
-    by_host = {item["destination"]["host"]: item.get("weight") or 0 for item in primary["route"]}
+    primary = next(item for item in rules_of(route) if item.get("name") == "primary")
+    weights = backends_of(primary)
     stable, canary = roles_of(rollout) if rollout else ("web-stable", "web-canary")
-    return by_host[stable], by_host[canary]
+    return weights[stable], weights[canary]
+
+
+def weight_patch(route: Object, weight: int) -> list[dict[str, Any]]:
+    """JSON Patch of somebody who sets the canary's weight without looking at anything."""
+    at = next(n for n, item in enumerate(rules_of(route)) if item.get("name") == "primary")
+    is_gateway = "rules" in route["spec"]
+    place = f"/spec/rules/{at}/backendRefs" if is_gateway else f"/spec/http/{at}/route"
+    return [
+        {"op": "replace", "path": f"{place}/{index}/weight", "value": value}
+        for index, value in enumerate((100 - weight, weight))
+    ]
+
+
+def http_route(name: str = "web") -> Object:
+    """One named rule that is ours, and one that is not."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": "shop", "annotations": {"example.com/x": "y"}},
+        "spec": {
+            "parentRefs": [{"name": "edge"}],
+            "hostnames": [f"{name}.example.com"],
+            "rules": [
+                {
+                    "name": "admin",
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/admin"}}],
+                    "backendRefs": [{"name": "admin", "port": 80}],
+                },
+                {
+                    "name": "primary",
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                    "timeouts": {"request": "5s"},
+                    "backendRefs": [
+                        {"name": "web-stable", "port": 80, "weight": 100},
+                        {"name": "web-canary", "port": 80, "weight": 0},
+                    ],
+                },
+            ],
+        },
+    }
+
+
+def on_http_routes(*names: str) -> dict[str, Any]:
+    """trafficRouting of a rollout on these HTTPRoutes."""
+    listed = [{"name": name, "useHeaderRoutes": True} for name in names]
+    return {
+        "plugins": {"argoproj-labs/gatewayAPI": {"httpRoutes": listed}},
+        "managedRoutes": [{"name": "shadow"}, {"name": "beta"}],
+    }

@@ -6,6 +6,7 @@ from agent.api.meta import Object
 from agent.clock import Clock
 from agent.cluster.local.store import LocalCluster
 from agent.cluster.port import KINDS
+from tests.simulation.invariants import ROUTE_KINDS, http_names
 from tests.simulation.manifests import weights_of
 
 
@@ -21,8 +22,8 @@ async def narrate(store: LocalCluster, clock: Clock, kind: str) -> None:
 
 def _told(kind: str, obj: Object) -> Any:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    if kind == "VirtualService":
-        return weights_of(obj)
+    if kind in ROUTE_KINDS:
+        return weights_of(obj), http_names(obj), obj["metadata"].get("labels")
     if kind == "Service":
         return spec.get("selector")
     told: dict[str, Any] = {

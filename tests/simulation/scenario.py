@@ -18,13 +18,15 @@ from tests.simulation.invariants import http_names
 from tests.simulation.manifests import (
     KEY,
     PING_PONG,
-    ROUTE,
     Steps,
+    http_route,
     namespace,
+    on_http_routes,
     roles_of,
     rollout,
     service,
     virtual_service,
+    weight_patch,
     weights_of,
 )
 from tests.simulation.world import World
@@ -35,6 +37,8 @@ SEVERAL: Final = 0.4
 """Share of the seeds with several VirtualServices, header and mirror routes, and foreign weights."""
 SWAPPING: Final = 0.15
 """Share of the seeds with ping and pong."""
+GATEWAY: Final = 0.3
+"""Share of the seeds on HTTPRoutes, whose status must confirm each weight."""
 ROUTES: Final = ("web", "web-internal")
 MANAGED_STEPS: Final[Steps] = [
     {"setCanaryScale": {"replicas": 1}},
@@ -101,17 +105,19 @@ async def aborted(
 async def eventful(seed: int) -> Result:
     """Aborts, holds, new images, foreign writers, scaling, outages and deaths at random moments."""
     rng = random.Random(seed)
+    gateway = random.Random(f"gateway {seed}").random() < GATEWAY
     world = World(
         seed,
         weather=rng.choice([CALM, STORMY, STORMY]),
         ready_seconds=rng.choice([0.2, 1.0, 3.0]),
         replicas=rng.choice([1, 2]),
+        route_kind="HTTPRoute" if gateway else "VirtualService",
     )
     points = list(CRASH_POINTS)
     crash_at = [(rng.choice(points), rng.randint(1, 4)) for _ in range(rng.choice([0, 1, 2, 4]))]
     steps, happenings = _steps(rng, waits=True), HAPPENINGS
     replicas = rng.choice([1, 2, 5, 10])
-    if random.Random(f"ping {seed}").random() < SWAPPING:
+    if not gateway and random.Random(f"ping {seed}").random() < SWAPPING:
         await _shop(world, steps, replicas, **PING_PONG)
     elif random.Random(f"several {seed}").random() < SEVERAL:
         steps, happenings = [*MANAGED_STEPS, *steps], (*HAPPENINGS, *[_foreign_weights] * 4)
@@ -205,31 +211,26 @@ async def _scale(world: World, _number: int) -> None:
 
 async def _foreign_annotation(world: World, number: int) -> None:
     body = {"metadata": {"annotations": {"example.com/touched": str(number)}}}
-    for kind, name in (("Rollout", "web"), ("VirtualService", "web"), ("Service", "web-canary")):
+    for kind, name in (("Rollout", "web"), (world.route.kind, "web"), ("Service", "web-canary")):
         await world.store.merge_patch(KINDS[kind], KEY.namespace, name, body)
         world.checker.foreign_write()
 
 
 async def _gitops_resync(world: World, _number: int) -> None:
     """A tool re-applies the route as it is in Git: all to stable (to pong, where the Services swap)."""
-    route = virtual_service()["spec"]
-    await world.store.merge_patch(
-        KINDS["VirtualService"], KEY.namespace, "web", {"spec": {"http": route["http"]}}
-    )
+    spec = _a_route(world, "web")["spec"]
+    rules = {name: spec[name] for name in ("http", "rules") if name in spec}
+    kind = KINDS[world.route.kind]
+    await world.store.merge_patch(kind, KEY.namespace, "web", {"spec": rules})
     world.checker.foreign_route()
 
 
 async def _foreign_weights(world: World, _number: int) -> None:
     """Somebody sets the weights of one route, up or down."""
     name = world.rng.choice(ROUTES)
-    found = world.store.peek("VirtualService", KEY.namespace, name) or virtual_service()
-    at = http_names(found).index("primary")
-    weight = world.rng.choice([0, 10, 70, 100])
-    patch = [
-        {"op": "replace", "path": f"/spec/http/{at}/route/{index}/weight", "value": value}
-        for index, value in enumerate((100 - weight, weight))
-    ]
-    await world.store.json_patch(KINDS["VirtualService"], KEY.namespace, name, patch)
+    found = world.store.peek(world.route.kind, KEY.namespace, name) or _a_route(world, name)
+    patch = weight_patch(found, world.rng.choice([0, 10, 70, 100]))
+    await world.store.json_patch(KINDS[world.route.kind], KEY.namespace, name, patch)
     world.checker.foreign_route()
 
 
@@ -260,34 +261,42 @@ async def _later(world: World, seconds: float, happening: Happening, number: int
     await happening(world, number)
 
 
+def _a_route(world: World, name: str) -> Object:
+    """A route object as its user applies it."""
+    if world.route.kind == "HTTPRoute":
+        return http_route(name)
+    made = virtual_service()
+    made["metadata"]["name"] = name
+    made["spec"]["hosts"] = [f"{name}.example.com"]
+    return made
+
+
 async def _shop(world: World, steps: Steps, replicas: int, **canary: Any) -> None:
+    if world.route.kind == "HTTPRoute":
+        canary |= {"trafficRouting": on_http_routes("web")}
     await world.apply(
         namespace(),
         service("web-stable"),
         service("web-canary"),
-        virtual_service(),
+        _a_route(world, "web"),
         rollout(steps, replicas=replicas, **canary),
     )
 
 
 async def _several_routes(world: World, steps: Steps, replicas: int) -> None:
-    """Two VirtualServices, and steps that put routes of their own in front."""
-    routes = []
-    for name in ROUTES:
-        made = virtual_service()
-        made["metadata"]["name"] = name
-        made["spec"]["hosts"] = [f"{name}.example.com"]
-        routes.append(made)
+    """Two route objects, and steps that put routes of their own in front."""
     both = [{"name": name, "routes": ["primary"]} for name in ROUTES]
     routing = {
         "istio": {"virtualServices": both},
         "managedRoutes": [{"name": "shadow"}, {"name": "beta"}],
     }
+    if world.route.kind == "HTTPRoute":
+        routing = on_http_routes(*ROUTES)
     await world.apply(
         namespace(),
         service("web-stable"),
         service("web-canary"),
-        *routes,
+        *(_a_route(world, name) for name in ROUTES),
         rollout(steps, replicas=replicas, trafficRouting=routing),
     )
 
@@ -351,7 +360,7 @@ def _served_as_said(world: World) -> None:
     over = status.get("abort") or status.get("currentPodHash") == stable
     if over and world.weight() in (0, 100) and served != stable:
         world.checker.violations.append(f"users reach {served}, the status says {stable}")
-    for route in world.store.peek_all("VirtualService"):
+    for route in world.store.peek_all(world.route.kind):
         standing = {"beta", "shadow"}.intersection(http_names(route))
         if over and (standing or weights_of(route) != weights_of(_route(world))):
             world.checker.violations.append(f"left on {route['metadata']['name']}: {standing}")
@@ -365,7 +374,7 @@ def _served_as_said(world: World) -> None:
 
 
 def _route(world: World) -> Object:
-    found = world.store.peek(*ROUTE)
+    found = world.store.peek(*world.route)
     assert found is not None
     return found
 

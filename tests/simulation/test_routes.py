@@ -14,10 +14,13 @@ from agent.errors import Conflict, Forbidden, Invalid, Unavailable
 from tests.simulation.invariants import http_names
 from tests.simulation.manifests import (
     KEY,
+    http_route,
     namespace,
+    on_http_routes,
     rollout,
     service,
     virtual_service,
+    weight_patch,
     weights_of,
 )
 from tests.simulation.scenario import alert, is_promoted, set_image
@@ -45,8 +48,15 @@ ABORTED = "aborted"
 PROMOTED = "promoted"
 
 
-def a_rollout() -> Object:
+VIRTUAL_SERVICE = "VirtualService"
+HTTP_ROUTE = "HTTPRoute"
+
+
+def a_rollout(kind: str = VIRTUAL_SERVICE) -> Object:
     made = rollout(STEPS, replicas=4)
+    if kind == HTTP_ROUTE:
+        made["spec"]["strategy"]["canary"]["trafficRouting"] = on_http_routes(*ROUTES)
+        return made
     made["spec"]["strategy"]["canary"]["trafficRouting"] = {
         "istio": {"virtualServices": [{"name": name, "routes": ["primary"]} for name in ROUTES]},
         "managedRoutes": [{"name": "shadow"}, {"name": "beta"}],
@@ -54,7 +64,9 @@ def a_rollout() -> Object:
     return made
 
 
-def route(name: str) -> Object:
+def route(name: str, kind: str = VIRTUAL_SERVICE) -> Object:
+    if kind == HTTP_ROUTE:
+        return http_route(name)
     made = virtual_service()
     made["metadata"]["name"] = name
     made["spec"]["hosts"] = [f"{name}.example.com"]
@@ -62,19 +74,25 @@ def route(name: str) -> Object:
 
 
 class Run:
-    """One run over three VirtualServices, from the push of a version to its end."""
+    """One run over three route objects, from the push of a version to its end."""
 
-    def __init__(self, end: str, prepare: Callable[["Run"], None] = lambda _run: None) -> None:
+    def __init__(
+        self,
+        end: str,
+        prepare: Callable[["Run"], None] = lambda _run: None,
+        kind: str = VIRTUAL_SERVICE,
+    ) -> None:
         self.end = end
+        self.kind = kind
         self._prepare = prepare
         self.world: World
 
     async def play(self) -> "Run":
-        world = self.world = World(21)
+        world = self.world = World(21, route_kind=self.kind)
         self._prepare(self)
         await world.apply(
             namespace(), service("web-stable"), service("web-canary"),
-            *(route(name) for name in ROUTES), a_rollout(),
+            *(route(name, self.kind) for name in ROUTES), a_rollout(self.kind),
         )  # fmt: skip
         async with world.alive():
             await world.until(lambda: is_promoted(world), within=60, what="the first version")
@@ -98,61 +116,71 @@ class Run:
         )
 
     def routes(self) -> dict[str, Object]:
-        found = {name: self.world.store.peek("VirtualService", "shop", name) for name in ROUTES}
+        found = {name: self.world.store.peek(self.kind, "shop", name) for name in ROUTES}
         return {name: item for name, item in found.items() if item is not None}
 
     def check(self) -> None:
         assert self.world.violations() == []
         assert self.is_over()
         for name, item in self.routes().items():
-            plain = deepcopy(route(name))
+            plain = deepcopy(route(name, self.kind))
             assert item["spec"] == plain["spec"], "back to stable nothing of ours is left"
+            assert not item["metadata"].get("labels")
 
 
 @cache
-def calm(end: str) -> Run:
+def calm(end: str, kind: str = VIRTUAL_SERVICE) -> Run:
     """The run that nothing disturbs: how many writes it takes."""
-    return run(Run(end).play())
+    return run(Run(end, kind=kind).play())
 
 
-def test_three_routes_go_together_and_come_back_to_what_they_were() -> None:
+@pytest.mark.parametrize("kind", [VIRTUAL_SERVICE, HTTP_ROUTE])
+def test_three_routes_go_together_and_come_back_to_what_they_were(kind: str) -> None:
     for end in (PROMOTED, ABORTED):
-        calm(end).check()
-    assert calm(ABORTED).world.checker.weights == [0, 30, 60, 0]
+        calm(end, kind).check()
+    weights = calm(ABORTED, kind).world.checker.weights
+    assert [weight for weight in weights if weight] == [30, 60]
+    assert weights[-1] == 0
 
 
-def every_write(end: str) -> list[int]:
+def every_write(end: str, kind: str = VIRTUAL_SERVICE) -> list[int]:
     """Numbers of all the writes after the first version."""
-    made = calm(end)
+    made = calm(end, kind)
     return list(range(made.first_write + 1, made.writes + 1))
 
 
+@pytest.mark.parametrize("kind", [VIRTUAL_SERVICE, HTTP_ROUTE])
 @pytest.mark.parametrize("end", [PROMOTED, ABORTED])
-def test_a_death_after_any_write_is_finished_by_the_next_process(end: str) -> None:
-    for number in every_write(end)[::4]:
-        made = Run(end, death_after(number))
+def test_a_death_after_any_write_is_finished_by_the_next_process(end: str, kind: str) -> None:
+    for number in every_write(end, kind)[:: 4 if kind == VIRTUAL_SERVICE else 9]:
+        made = Run(end, death_after(number), kind)
         run(made.play())
         assert made.world.crashes == 1
         made.check()
 
 
+@pytest.mark.parametrize("kind", [VIRTUAL_SERVICE, HTTP_ROUTE])
 @pytest.mark.parametrize("error", [Conflict, Unavailable, Invalid, Forbidden])
 @pytest.mark.parametrize("end", [PROMOTED, ABORTED])
 def test_a_write_that_fails_wherever_it_is_leaves_nothing_half_moved(
-    end: str, error: type[Exception]
+    end: str, error: type[Exception], kind: str
 ) -> None:
-    for number in every_write(end)[:: 4 if error is Conflict else 9]:
-        made = Run(end, refusal_at(number, error))
+    step = 4 if error is Conflict else 9
+    for number in every_write(end, kind)[:: step if kind == VIRTUAL_SERVICE else 3 * step]:
+        made = Run(end, refusal_at(number, error), kind)
         run(made.play())
         made.check()
 
 
+@pytest.mark.parametrize("kind", [VIRTUAL_SERVICE, HTTP_ROUTE])
 @pytest.mark.parametrize("weight", [0, 100], ids=["all to stable", "all to the canary"])
 @pytest.mark.parametrize("end", [PROMOTED, ABORTED])
-def test_a_foreign_writer_at_any_moment_changes_no_invariant(end: str, weight: int) -> None:
-    for count, number in enumerate(every_write(end)[::6]):
+def test_a_foreign_writer_at_any_moment_changes_no_invariant(
+    end: str, weight: int, kind: str
+) -> None:
+    for count, number in enumerate(every_write(end, kind)[:: 6 if kind == VIRTUAL_SERVICE else 12]):
         name = ROUTES[count % len(ROUTES)]
-        made = Run(end, foreign_writer_at(number, name, weight))
+        made = Run(end, foreign_writer_at(number, name, weight), kind)
         run(made.play())
         made.check()
 
@@ -293,12 +321,6 @@ def test_a_route_that_refuses_to_be_lowered_keeps_no_other_up(how: str) -> None:
 
 async def somebody_sets(made: Run, name: str, weight: int) -> None:
     """A person or a Git agent writes the weights of one route, without looking at anything."""
-    current = made.routes()[name]["spec"]["http"]
-    at = next(index for index, item in enumerate(current) if item.get("name") == "primary")
-    place = f"/spec/http/{at}/route"
-    patch = [
-        {"op": "replace", "path": f"{place}/0/weight", "value": 100 - weight},
-        {"op": "replace", "path": f"{place}/1/weight", "value": weight},
-    ]
-    await made.world.store.json_patch(KINDS["VirtualService"], "shop", name, patch)
+    patch = weight_patch(made.routes()[name], weight)
+    await made.world.store.json_patch(KINDS[made.kind], "shop", name, patch)
     made.world.checker.remember()

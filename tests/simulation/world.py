@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.api.meta import Key, Object
+from agent.api.meta import Key, Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
 from agent.bus.port import Receive, Record
 from agent.clock import Clock, LoopClock
@@ -29,13 +29,14 @@ from agent.rollout.decide import decide
 from agent.rollout.types import Policy
 from agent.traffic.routers import ROUTERS
 from tests.simulation.faults import CALM, Connection, Crash, Weather
+from tests.simulation.gateway import GatewayController
 from tests.simulation.invariants import Checker
 from tests.simulation.manifests import KEY, ROUTE, weights_of
 from tests.simulation.narrate import narrate
 
 EPOCH: Final = datetime(2026, 5, 1, 10, tzinfo=UTC)
 CACHED: Final = (
-    "Rollout", "ReplicaSet", "Service", "VirtualService", "DestinationRule", "AnalysisRun",
+    "Rollout", "ReplicaSet", "Service", "VirtualService", "DestinationRule", "HTTPRoute", "AnalysisRun",
     "Experiment", "AnalysisTemplate", "ClusterAnalysisTemplate", "Namespace",
 )  # fmt: skip
 
@@ -215,6 +216,7 @@ class World:
         replicas: how many processes; the first one owns everything at the beginning.
         level_check: what the processes ask before a raise.
         decide: the pure core, or something that fails where a test wants it to.
+        route_kind: of the route object `shop/web` that is looked at; for an HTTPRoute a controller answers.
     """
 
     is_verbose = False
@@ -231,7 +233,9 @@ class World:
         level_check: LevelCheck = no_alerts,
         decide: Decide = decide,
         dump_directory: Path | None = None,
+        route_kind: str = ROUTE.kind,
     ) -> None:
+        self.route = Ref(route_kind, ROUTE.namespace, ROUTE.name)
         self.decide = decide
         self.dump_directory = dump_directory
         self.rng = random.Random(seed)
@@ -240,9 +244,12 @@ class World:
         self.clock = LoopClock(EPOCH)
         self.store = LocalCluster(self.clock)
         self.workloads = Workloads(self.store, self.clock, ready_seconds=ready_seconds)
-        self.checker = Checker(self.store, self.clock)
+        self.checker = Checker(self.store, self.clock, self.route)
         self.bus = SimulatedBus(self.clock, self.rng, weather, self.checker.published.add)
         self.level_check = level_check
+        self.gateway = GatewayController(
+            self.store, self.clock, random.Random(f"gateway {seed}"), wrote=self.checker.remember
+        )
         self.crashes = 0
         self.reached: Counter[str] = Counter()
         self.owners = {0}
@@ -267,10 +274,12 @@ class World:
         and so on.
         """
         waiting = list(crash_at)
-        told = ("Rollout", "ReplicaSet", "Service", "VirtualService") if World.is_verbose else ()
+        told = ("Rollout", "ReplicaSet", "Service", self.route.kind) if World.is_verbose else ()
+        gateways = [self.gateway] if self.route.kind == "HTTPRoute" else []
         tasks = [
             *(asyncio.create_task(narrate(self.store, self.clock, kind)) for kind in told),
             asyncio.create_task(self.workloads.run(), name="workloads"),
+            *(asyncio.create_task(item.run(), name="gateway") for item in gateways),
             *(
                 asyncio.create_task(self._supervise(number, waiting), name=f"process {number}")
                 for number in range(len(self.processes))
@@ -380,8 +389,8 @@ class World:
         return status
 
     def weight(self) -> int:
-        """The canary's weight in the VirtualService."""
-        route = self.store.peek(*ROUTE)
+        """The canary's weight in the route object."""
+        route = self.store.peek(*self.route)
         assert route is not None
         return weights_of(route, self.rollout())[1]
 

