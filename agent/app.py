@@ -7,66 +7,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
-from agent.analysis.providers.registry import providers
 from agent.api.meta import Key
-from agent.bus.inbox import Handle, Inbox
+from agent.bus.inbox import Inbox
 from agent.bus.make import Wiring
 from agent.bus.port import Bus
-from agent.bus.topics import ROLLOUTS
 from agent.clock import Clock, SystemClock
 from agent.cluster.cache import Cache
 from agent.cluster.kubernetes import KubernetesCluster, connect
 from agent.cluster.port import Cluster
+from agent.composition.around import Around
+from agent.composition.doors import RAW_DOORS, alert_handler, table, telegram_handler, tokens
+from agent.composition.engines import engines
 from agent.election import Election
-from agent.engine.crash_points import from_environment
-from agent.engine.engine import RolloutEngine
+from agent.engine.companion.engine import CompanionEngine
 from agent.engine.measure import AnalysisDriver
-from agent.engine.options import Options
-from agent.events.catalogue import (
-    ALERT_FIRING,
-    ALERT_RESOLVED,
-    DEPLOYMENT_REQUESTED,
-    DEPLOYMENT_SYNCED,
-)
+from agent.engine.observe import Routers
+from agent.engine.switch import Switch
 from agent.events.decode import from_http
 from agent.http import Http
 from agent.http_server import serving
 from agent.intake import Intake
-from agent.rollout.decide import decide
-from agent.rollout.types import Policy
 from agent.router_plugins import added_kinds, installed_routers
-from agent.settings import Settings, secret
-from agent.sink import RawDoor, Sink, Token
+from agent.settings import OwnershipSettings, Settings
+from agent.sink import Sink
 from agent.telemetry.metrics import Metrics
-from handlers.alert import AlertHandler, ConfigMapLedger, Rules
-from handlers.alert import translate as alertmanager_webhook
-from handlers.alert.alertmanager import AlertmanagerSource
-from handlers.command import BY_TYPE, CommandHandler
-from handlers.deployment import DeploymentHandler
-from handlers.deployment import translate as argocd_webhook
-from handlers.kubernetes import TYPES as KUBERNETES_TYPES
-from handlers.kubernetes import KubernetesHandler
-from handlers.telegram import Client, TelegramHandler
-from handlers.timer import PING, TimerHandler
+from handlers.telegram import TelegramHandler
 
 log = structlog.get_logger(__name__)
 
-KINDS: Final = ("Rollout", "ReplicaSet", "Service", "AnalysisRun", "AnalysisTemplate")
-OPTIONAL_KINDS: Final = (
-    "ClusterAnalysisTemplate", "Experiment", "VirtualService", "DestinationRule", "HTTPRoute", "GRPCRoute",
-    "TCPRoute", "TLSRoute", "Namespace",
+COMPANION_KINDS: Final = ("Rollout", "ReplicaSet", "AnalysisRun")
+KINDS: Final = (*COMPANION_KINDS, "Service", "AnalysisTemplate")
+ROUTES: Final = (
+    "VirtualService", "DestinationRule", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute",
 )  # fmt: skip
+OPTIONAL_KINDS: Final = (*ROUTES, "ClusterAnalysisTemplate", "Experiment", "Namespace")
 """A cluster without Istio or Gateway API, or a role without cluster-wide rights, is no reason not to start."""
 LAG_SECONDS: Final = 0.5
 SYNC_WARN_SECONDS: Final = 10.0
 TELEGRAM_DRAIN_SECONDS: Final = 3.0
-
-DOORS: Final = (
-    RawDoor("/webhooks/alertmanager", "alertmanager", alertmanager_webhook),
-    RawDoor("/webhooks/argocd", "argocd", argocd_webhook),
-)
 
 
 @dataclass(kw_only=True)
@@ -74,7 +55,7 @@ class Agent:
     """A running agent, for those who embed it."""
 
     port: int
-    engine: RolloutEngine
+    engine: Switch | CompanionEngine
     cache: Cache
     bus: Bus
     metrics: Metrics
@@ -117,65 +98,38 @@ class _Parts:
         self._http = http
         self._metrics = Metrics()
         routers = installed_routers()
-        optional = (*OPTIONAL_KINDS, *added_kinds(routers))
-        self.cache = Cache(
-            cluster,
-            (*KINDS, *optional),
-            clock,
-            namespaces=settings.cluster.namespaces or None,
-            optional=frozenset(optional),
-        )
+        self.cache = _cache(settings, cluster, clock, routers)
         self._wiring = Wiring(settings, clock, http, meter=self._metrics)
         self.bus = self._wiring.bus
         self._election = Election(
-            settings.ownership, cluster, clock, self._wiring.owner, self._metrics.elected
+            _ownership(settings), cluster, clock, self._wiring.owner, self._metrics.elected
         )
-        owner = self._election.owner
-        self._metrics.observe_owner(owner)
+        self._metrics.observe_owner(self._election.owner)
         # The subscriber is known to the engine before Telegram knows the engine.
         self._telegram: TelegramHandler | None = None
-        subscribers = (self._to_telegram,) if settings.telegram.chat_id else ()
-        self.engine = RolloutEngine(
-            cluster,
-            self.cache,
-            clock,
-            decide,
-            routers,
-            options=self._options(),
-            bus=self.bus,
-            subscribers=subscribers,
-            ownership=owner,
-            reach=from_environment(),
-            meter=self._metrics,
+        around = self._around = Around(
+            settings=settings,
+            cluster=cluster,
+            cache=self.cache,
+            clock=clock,
+            http=http,
+            metrics=self._metrics,
+            wiring=self._wiring,
+            ownership=self._election.owner,
+            routers=routers,
+            subscribers=(self._to_telegram,) if settings.telegram.chat_id else (),
         )
+        self._engines = engines(around)
+        self.engine = self._engines.engine
         self._metrics.observe_rollouts(self.engine)
-        self._driver = AnalysisDriver(
-            cluster,
-            self.cache,
-            clock,
-            providers(
-                http,
-                {
-                    "prometheus_address": settings.prometheus.address,
-                    "prometheus_check_freshness": settings.prometheus.check_freshness,
-                },
-            ),
-            compat=settings.engine.compat,
-            missing=settings.engine.missing_data,
-            counted=self._metrics.measured,
-            owns=owner.owns,
-        )
-        owner.on_change(self._driver.wake_all)
         if self._wiring.kafka is not None:
             self._metrics.observe_bus(self._wiring.kafka)
-        self.cache.on_change(self.engine.changed)
-        self.cache.on_change(self._driver.changed)
-        self._alerts = self._make_alerts()
+        self._alerts = alert_handler(around, self.engine)
         self.engine.use_level_check(self._alerts.level_check)
-        self._telegram = self._make_telegram()
+        self._telegram = telegram_handler(around, self.engine)
         self._inbox = Inbox(
             self.bus,
-            self._table(),
+            table(around, self.engine, self._alerts),
             counted=self._count_event,
             buried=lambda topic: self._metrics.dead_letters.labels(topic).inc(),
         )
@@ -207,8 +161,10 @@ class _Parts:
             if self._telegram is not None:
                 telegram = group.create_task(self._telegram.run(), name="telegram")
                 stack.push_async_callback(self._end_telegram, self._telegram, telegram)
-            analysis = group.create_task(self._driver.run(), name="analysis")
-            stack.push_async_callback(self._end_analysis, analysis)
+            if self._engines.analysis is not None:
+                driver = self._engines.analysis
+                analysis = group.create_task(driver.run(), name="analysis")
+                stack.push_async_callback(self._end_analysis, driver, analysis)
             engine = group.create_task(self.engine.run(), name="engine")
             stack.push_async_callback(self._end_engine, engine)
             records = group.create_task(self._receive(), name="records")
@@ -252,8 +208,8 @@ class _Parts:
         await handler.drain(TELEGRAM_DRAIN_SECONDS)
         task.cancel()
 
-    async def _end_analysis(self, task: asyncio.Task[None]) -> None:
-        await self._driver.stop(self._settings.engine.shutdown_seconds / 2)
+    async def _end_analysis(self, driver: AnalysisDriver, task: asyncio.Task[None]) -> None:
+        await driver.stop(self._settings.engine.shutdown_seconds / 2)
         await asyncio.wait({task}, timeout=2)
         task.cancel()
 
@@ -283,19 +239,11 @@ class _Parts:
             self._metrics.skew.set(skew)
 
     def _sink(self) -> Sink:
-        tokens = [
-            Token(
-                token.name,
-                secret(file=token.file, env=token.env, field=f"sink.tokens[{index}]"),
-                token.doors,
-            )
-            for index, token in enumerate(self._settings.sink.tokens)
-        ]
         return Sink(
             self._intake.accept,
             self._clock,
-            doors=DOORS,
-            tokens=tokens,
+            doors=RAW_DOORS,
+            tokens=tokens(self._around),
             checks={
                 "cluster": lambda: (
                     ""
@@ -306,95 +254,31 @@ class _Parts:
                 "ownership": self._election.missing,
                 "engine": lambda: "" if self._intake.open else "starting or stopping",
             },
+            notes={"engine": self._engines.note},
             metrics=self._metrics.expose,
             max_body=self._settings.sink.max_body_bytes,
         )
 
-    def _options(self) -> Options:
-        engine = self._settings.engine
-        return Options(
-            source=engine.source,
-            topic=ROLLOUTS,
-            policy=Policy(
-                drain_seconds=engine.drain_seconds,
-                compat=engine.compat,
-                frozen=engine.frozen,
-                hold_timeout_seconds=engine.hold_timeout_seconds,
-                correction_seconds=engine.correction_seconds,
-                listener_seconds=engine.listener_seconds,
-                route_status=engine.route_status,
-            ),
-            dump_directory=Path(engine.dump_directory) if engine.dump_directory else None,
-            shutdown_seconds=engine.shutdown_seconds,
-        )
-
-    def _make_alerts(self) -> AlertHandler:
-        alerts = self._settings.alerts
-        source = (
-            AlertmanagerSource(self._http, alerts.alertmanager)
-            if alerts.alertmanager
-            else ConfigMapLedger(self._cluster, namespace=alerts.ledger_namespace)
-        )
-        rules = Rules(
-            namespace_labels=tuple(alerts.namespace_labels),
-            default_namespace=alerts.default_namespace,
-            extra_labels=tuple(alerts.extra_labels),
-        )
-        return AlertHandler(
-            self.engine,
-            source,
-            self._clock,
-            rules=rules,
-            slack_seconds=alerts.slack_seconds,
-            counted=lambda outcome: self._metrics.alerts.labels(outcome).inc(),
-        )
-
-    def _make_telegram(self) -> TelegramHandler | None:
-        telegram = self._settings.telegram
-        if not telegram.chat_id:
-            return None
-        token = secret(
-            file=telegram.token_file, env=telegram.token_env, field="telegram.token_file"
-        )
-        client = Client(
-            self._http.post,
-            token=token,
-            chat_id=telegram.chat_id,
-            thread_id=telegram.thread_id,
-            base_url=telegram.base_url,
-        )
-        return TelegramHandler(
-            self.engine,
-            client,
-            self._clock,
-            counted=lambda kind, outcome: self._metrics.telegram.labels(kind, outcome).inc(),
-        )
-
-    def _table(self) -> dict[str, Handle]:
-        """Event types and their handlers: a new source is a handler and a line here."""
-        settings = self._settings
-        deployments = DeploymentHandler(
-            self.engine,
-            self._clock,
-            destinations=settings.deployments.destinations,
-            counted=lambda outcome: self._metrics.deployments.labels(outcome).inc(),
-        )
-        commands = CommandHandler(
-            self.engine,
-            self._clock,
-            allowed_sources=settings.commands.allowed_sources,
-            counted=lambda command, outcome: self._metrics.commands.labels(command, outcome).inc(),
-        )
-        kubernetes, timer = KubernetesHandler(self.engine), TimerHandler(self.engine)
-        return {
-            ALERT_FIRING: self._alerts.firing,
-            ALERT_RESOLVED: self._alerts.resolved,
-            DEPLOYMENT_SYNCED: deployments.synced,
-            DEPLOYMENT_REQUESTED: deployments.requested,
-            **dict.fromkeys(BY_TYPE, commands.handle),
-            **dict.fromkeys(KUBERNETES_TYPES, kubernetes.changed),
-            PING: timer.tick,
-        }
-
     def _count_event(self, event_type: str, door: str, outcome: str) -> None:
         self._metrics.events.labels(event_type, door, outcome).inc()
+
+
+def _ownership(settings: Settings) -> OwnershipSettings:
+    """A companion needs no Lease: its marks let no two replicas tell the same."""
+    if settings.engine.mode == "companion":
+        return msgspec.structs.replace(settings.ownership, kind="none")
+    return settings.ownership
+
+
+def _cache(settings: Settings, cluster: Cluster, clock: Clock, routers: Routers) -> Cache:
+    """The kinds that an engine of this mode looks at."""
+    is_companion = settings.engine.mode == "companion"
+    kinds = COMPANION_KINDS if is_companion else KINDS
+    optional = (*(ROUTES if is_companion else OPTIONAL_KINDS), *added_kinds(routers))
+    return Cache(
+        cluster,
+        (*kinds, *optional),
+        clock,
+        namespaces=settings.cluster.namespaces or None,
+        optional=frozenset(optional),
+    )

@@ -17,13 +17,17 @@ from agent.telemetry.logs import configure
 log = structlog.get_logger(__name__)
 
 
-def overrides(*, kubeconfig: Path | None = None, port: int | None = None) -> dict[str, str]:
+def overrides(
+    *, kubeconfig: Path | None = None, port: int | None = None, companion: bool = False
+) -> dict[str, str]:
     """Options of the command line as the environment variables that they stand for."""
     chosen = {}
     if kubeconfig is not None:
         chosen["SERINUS_CLUSTER__KUBECONFIG"] = str(kubeconfig)
     if port is not None:
         chosen["SERINUS_SINK__PORT"] = str(port)
+    if companion:
+        chosen["SERINUS_ENGINE__MODE"] = "companion"
     return chosen
 
 

@@ -68,6 +68,7 @@ class Sink:
     Args:
         tokens: empty only when the sink is bound to loopback (agent.settings checks that).
         checks: readiness checks by name.
+        notes: what is worth knowing by name, though it keeps nobody from being ready; "" is left out.
         metrics: body and content type of `/metrics`.
     """
 
@@ -79,6 +80,7 @@ class Sink:
         doors: Sequence[RawDoor] = (),
         tokens: Sequence[Token] = (),
         checks: Mapping[str, Check] | None = None,
+        notes: Mapping[str, Check] | None = None,
         metrics: Callable[[], tuple[bytes, str]] | None = None,
         max_body: int = MAX_BODY,
     ) -> None:
@@ -86,6 +88,7 @@ class Sink:
         self._clock = clock
         self._tokens = tuple(tokens)
         self._checks = dict(checks or {})
+        self._notes = dict(notes or {})
         self._metrics = metrics
         self._max_body = max_body
         routes = [
@@ -183,9 +186,9 @@ class Sink:
     async def _readyz(self, request: Request) -> Response:
         del request
         missing = {name: reason for name, check in self._checks.items() if (reason := check())}
-        return JSONResponse(
-            {"ready": not missing, "missing": missing}, status_code=503 if missing else 200
-        )
+        notes = {name: text for name, note in self._notes.items() if (text := note())}
+        body = {"ready": not missing, "missing": missing, **({"notes": notes} if notes else {})}
+        return JSONResponse(body, status_code=503 if missing else 200)
 
     async def _expose(self, request: Request) -> Response:
         if not self._may_enter(request, "metrics"):

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent import app
 from agent import settings as settings_module
+from agent.composition.doors import RAW_DOORS
 from agent.errors import Refused
 from agent.settings import Settings, load, secret
 
@@ -167,7 +167,7 @@ def test_a_section_whose_fields_are_commented_out_is_an_empty_one(tmp_path: Path
 
 
 def test_every_door_is_known_by_its_name() -> None:
-    assert {door.name for door in app.DOORS} < set(settings_module.DOORS)
+    assert {door.name for door in RAW_DOORS} < set(settings_module.DOORS)
 
 
 def test_a_secret_is_in_no_text_about_settings(tmp_path: Path) -> None:

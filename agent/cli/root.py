@@ -42,11 +42,21 @@ def run(
     port: Annotated[
         int | None, typer.Option(help="port of the HTTP door; overrides sink.port", min=0)
     ] = None,
+    companion: Annotated[
+        bool,
+        typer.Option(
+            "--companion",
+            help="leave the driving to a running Argo Rollouts controller; overrides engine.mode",
+        ),
+    ] = False,
 ) -> None:
     """Run the agent until SIGTERM or Ctrl-C.
 
     Several may run against one cluster: a Lease elects the one that drives (with Kafka they share the work), and
     all of them answer the doors.
+
+    Without --companion it drives, unless an Argo Rollouts controller lives: then it does what a companion does
+    until that one is gone, and says so in /readyz, the log and an event.
 
     Examples:
 
@@ -54,13 +64,17 @@ def run(
 
       serinus run --kubeconfig ~/.kube/config --port 8080
 
+      serinus run --companion --config serinus.yaml
+
       SERINUS_LOG__FORMAT=console serinus run --kubeconfig local.kubeconfig
 
       SERINUS_OWNERSHIP__NAMESPACE=ops serinus run --kubeconfig ~/.kube/config
     """
     from agent.serve import overrides, run_agent
 
-    raise typer.Exit(run_agent(config, overrides(kubeconfig=kubeconfig, port=port)))
+    raise typer.Exit(
+        run_agent(config, overrides(kubeconfig=kubeconfig, port=port, companion=companion))
+    )
 
 
 @app.command()

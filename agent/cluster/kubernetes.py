@@ -57,11 +57,13 @@ class KubernetesCluster:
         request = Request("GET", served.path(namespace, name))
         return served.named(await self._transport.call(request, urgent=urgent))
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Listing:
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Listing:
         served = await self._discovery.served(kind)
         for start in range(1, LIST_STARTS + 1):
             try:
-                return await self._pages(served, namespace, labels)
+                return await self._pages(served, namespace, labels, fields)
             except Gone:
                 if start == LIST_STARTS:
                     raise
@@ -192,11 +194,18 @@ class KubernetesCluster:
         wanted = {"limit": "1", "resourceVersion": version, "resourceVersionMatch": NOT_OLDER}
         await self._transport.call(Request("GET", served.path(namespace), tuple(wanted.items())))
 
-    async def _pages(self, served: Served, namespace: str | None, labels: str) -> Listing:
+    async def _pages(
+        self, served: Served, namespace: str | None, labels: str, fields: str
+    ) -> Listing:
         items: builtins.list[Object] = []
         page = version = ""
         while True:
-            query = {"limit": str(PAGE), "continue": page, "labelSelector": labels}
+            query = {
+                "limit": str(PAGE),
+                "continue": page,
+                "labelSelector": labels,
+                "fieldSelector": fields,
+            }
             request = Request(
                 "GET",
                 served.path(namespace),

@@ -92,8 +92,10 @@ class Cluster(Protocol):
         self, kind: Kind, namespace: str, name: str, *, urgent: bool = False
     ) -> Object: ...
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Listing:
-        """All objects, paged. `labels` is a label selector."""
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Listing:
+        """All objects, paged. `labels` is a label selector, `fields` a field selector."""
         ...
 
     def watch(

@@ -38,6 +38,16 @@ CRASH_POINTS: Final[dict[str, str]] = {
 }
 """Every point and the state of the world there. A test walks through all of them."""
 
+COMPANION_POINTS: Final[dict[str, str]] = {
+    "marks-before-swap": "a transition was seen, nothing is stored",
+    "marks-after-swap": "the mark and what it tells are stored, nothing is published",
+    "companion-before-publish": "an announcement waits in its mark",
+    "companion-after-publish": "an announcement is out, it still stands in its mark",
+    "marks-after-removal": "an announcement is out and off its mark",
+    "companion-after-cause": "the cause of an abort is on the Rollout, the intent is not",
+}
+"""The same for what only a companion does."""
+
 ENVIRONMENT: Final = "SERINUS_CRASH_AT"
 
 
@@ -51,8 +61,9 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Reach:
     if not wanted:
         return pass_by
     point, _, text = wanted.partition(":")
-    if point not in CRASH_POINTS or (text and not (text.isdecimal() and int(text) > 0)):
-        known = ", ".join(CRASH_POINTS)
+    points = CRASH_POINTS | COMPANION_POINTS
+    if point not in points or (text and not (text.isdecimal() and int(text) > 0)):
+        known = ", ".join(points)
         raise ValueError(
             f"{ENVIRONMENT}={wanted!r}: want name or name:n, n >= 1, name one of {known}"
         )

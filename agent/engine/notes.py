@@ -109,6 +109,13 @@ class _Content(Struct):
     annotations: dict[str, str] | None = None
 
 
+def noted(rollout: Object, name: str) -> str:
+    """The note of the Rollout about its current revision, "" when there is none."""
+    notes = _read(rollout)
+    current = (rollout.get("status") or {}).get("currentPodHash")
+    return (notes.annotations or {}).get(name, "") if notes.hash == current else ""
+
+
 def encode_notes(revision_hash: str, annotations: Mapping[str, str]) -> str:
     """Text of the annotation; the same notes give the same bytes."""
     ordered = {name: annotations[name] for name in sorted(annotations)}

@@ -144,8 +144,9 @@ def freeze_one(announcement: Announcement, stamp: Stamp, identity: Sequence[str]
     """The entry of an announcement; the same identity is the same id."""
     kind = rollout_event_type(announcement.transition)
     event_id = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:32]
-    data = _bounded(announcement.data)
-    cause = data.cause
+    data = announcement.data
+    cause = data.cause and bounded(data.cause)
+    data = msgspec.structs.replace(data, cause=cause)
     envelope: dict[str, Any] = {
         "specversion": "1.0",
         "id": event_id,
@@ -195,6 +196,14 @@ def add(waiting: Sequence[Entry], new: Iterable[Entry]) -> tuple[tuple[Entry, ..
     return tuple(entries), dropped
 
 
+def shortened(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries without the one that is missed least; those about a rollback stay."""
+    victim = _victim(entries)
+    if victim is None or entries[victim].transition in RESERVED:
+        return tuple(entries)
+    return (*entries[:victim], *entries[victim + 1 :])
+
+
 def is_full(entries: Sequence[Entry]) -> bool:
     """Whether a progress entry of full size would not fit any more: then nothing is raised."""
     return len(entries) + 2 > MAX_ENTRIES or len(encode(entries)) + 2 * MAX_EVENT_BYTES > MAX_BYTES
@@ -230,18 +239,17 @@ def _event_text(envelope: dict[str, Any], data: RolloutEvent) -> str:
     return msgspec.json.encode({**envelope, "data": msgspec.to_builtins(data)}).decode()
 
 
-def _bounded(data: RolloutEvent) -> RolloutEvent:
-    if data.cause is None or data.cause.evidence is None:
-        return data
-    evidence: dict[str, Any] = data.cause.evidence
-    if len(msgspec.json.encode(evidence)) <= MAX_EVIDENCE_BYTES:
-        return data
+def bounded(cause: Cause) -> Cause:
+    """The cause with no more evidence than an event may carry."""
+    evidence = cause.evidence
+    if evidence is None or len(msgspec.json.encode(evidence)) <= MAX_EVIDENCE_BYTES:
+        return cause
     kept: dict[str, Any] = {"truncated": True}
     for name in sorted(evidence):
         candidate = {**kept, name: evidence[name]}
         if len(msgspec.json.encode(candidate)) <= MAX_EVIDENCE_BYTES:
             kept = candidate
-    return msgspec.structs.replace(data, cause=msgspec.structs.replace(data.cause, evidence=kept))
+    return msgspec.structs.replace(cause, evidence=kept)
 
 
 def _cut(data: RolloutEvent) -> RolloutEvent:

@@ -27,13 +27,14 @@ def event_data(rollout: Object, replica_sets: Sequence[Object]) -> RolloutEvent:
         uid=str(metadata.get("uid", "")),
         phase=str(status.get("phase", "")),
         message=str(status.get("message", "")),
-        new=_revision_info(str(status.get("currentPodHash", "")), replica_sets),
-        old=_revision_info(str(status.get("stableRS", "")), replica_sets),
+        new=revision_info(str(status.get("currentPodHash", "")), replica_sets),
+        old=revision_info(str(status.get("stableRS", "")), replica_sets),
         step=_step(rollout),
     )
 
 
-def _revision_info(pod_hash: str, replica_sets: Sequence[Object]) -> RevisionInfo | None:
+def revision_info(pod_hash: str, replica_sets: Sequence[Object]) -> RevisionInfo | None:
+    """One side of a rollout: what is known of the revision with this hash; None for ""."""
     found = find_revision(replica_sets, pod_hash)
     if found is None:
         return RevisionInfo(hash=pod_hash) if pod_hash else None

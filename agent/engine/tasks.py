@@ -27,6 +27,10 @@ class Tasks:
         """Start cleaning; whether the engine runs, so that it was started."""
         return self._start(run, "leftovers") is not None
 
+    def start(self, run: Coroutine[Any, Any, None], name: str) -> bool:
+        """Start a short task that nobody waits for; whether the engine runs, so that it was started."""
+        return self._start(run, name) is not None
+
     def abort(self, run: Coroutine[Any, Any, None]) -> None:
         """Start an abort, which the end of the engine waits for. Unavailable when the engine does not run."""
         task = self._start(run, "abort")

@@ -109,6 +109,24 @@ def rollout_event_type(transition: Transition) -> str:
     return f"{PREFIX}.rollout.{transition}.v1"
 
 
+AGENT_MODE: Final = f"{PREFIX}.agent.mode.v1"
+
+
+class AgentMode(Struct):
+    """Data of `dev.serinus.agent.mode.v1`: what one process does from `since` (RFC 3339, milliseconds) on.
+
+    Attributes:
+        mode: `drive`, or `companion` because another engine lives.
+        reason: what shows that it does (or ceased to).
+        instance: the process: its pod's name, or its host's.
+    """
+
+    mode: Literal["drive", "companion"]
+    reason: str = ""
+    instance: str = ""
+    since: str = ""
+
+
 ALERT_FIRING: Final = f"{PREFIX}.alert.firing.v1"
 ALERT_RESOLVED: Final = f"{PREFIX}.alert.resolved.v1"
 DEPLOYMENT_SYNCED: Final = f"{PREFIX}.deployment.synced.v1"

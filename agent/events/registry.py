@@ -21,8 +21,11 @@ INCOMING: Final[Mapping[str, type[Struct]]] = {
     **{catalogue.command_type(command): catalogue.CommandRequest for command in catalogue.COMMANDS},
 }
 OUTGOING: Final[Mapping[str, type[Struct]]] = {
-    catalogue.rollout_event_type(transition): catalogue.RolloutEvent
-    for transition in catalogue.ROLLOUT_TRANSITIONS
+    **{
+        catalogue.rollout_event_type(transition): catalogue.RolloutEvent
+        for transition in catalogue.ROLLOUT_TRANSITIONS
+    },
+    catalogue.AGENT_MODE: catalogue.AgentMode,
 }
 TYPES: Final[Mapping[str, type[Struct]]] = {**INCOMING, **OUTGOING}
 

@@ -145,6 +145,26 @@ class OwnershipSettings(Section):
 
 
 class EngineSettings(Section):
+    mode: Annotated[
+        Literal["drive", "companion"],
+        Doc(
+            description="drive: move the rollouts, as long as no Argo Rollouts controller lives; companion: leave that to it"
+        ),
+    ] = "drive"
+    argo_leases: Annotated[
+        tuple[str, ...],
+        Doc(
+            description="Leases that a living Argo Rollouts controller holds, each name or namespace/name; empty: only its writes show it"
+        ),
+    ] = ("argo-rollouts-controller-lock",)
+    argo_quiet_seconds: Annotated[
+        float,
+        Doc(description="how long after its last sign such a controller counts as living", ge=5),
+    ] = 60.0
+    marks_namespace: Annotated[
+        str,
+        Doc(description="namespace of ConfigMap serinus-marks: what a companion has announced"),
+    ] = "default"
     source: Annotated[str, Doc(description="CloudEvents source of our events")] = "serinus"
     drain_seconds: Annotated[
         float,

@@ -11,6 +11,8 @@ import msgspec
 from agent.errors import Refused
 from agent.settings.sections import DOORS, BusSettings, OwnershipSettings, Settings
 
+_OBJECT: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_LEASE: Final = re.compile(rf"({_OBJECT.pattern}/)?{_OBJECT.pattern}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -34,6 +36,14 @@ def check(settings: Settings) -> None:
                 )
     check_bus(settings.bus)
     _check_ownership(settings.ownership, settings.bus)
+    for index, lease in enumerate(settings.engine.argo_leases):
+        if not _LEASE.fullmatch(lease):
+            raise Refused(
+                f"{lease!r} is not the name of a Lease, or namespace/name",
+                field=f"engine.argo_leases[{index}]",
+            )
+    if not _OBJECT.fullmatch(settings.engine.marks_namespace):
+        raise Refused("must name a namespace", field="engine.marks_namespace")
     telegram = settings.telegram
     if telegram.chat_id and bool(telegram.token_file) == bool(telegram.token_env):
         raise Refused("set exactly one of token_file and token_env", field="telegram")

@@ -68,9 +68,11 @@ class Connection:
         await self._back()
         return obj
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> Listing:
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Listing:
         await self._there()
-        return await self._store.list(kind, namespace, labels=labels)
+        return await self._store.list(kind, namespace, labels=labels, fields=fields)
 
     async def watch(
         self, kind: Kind, namespace: str | None = None, *, resource_version: str, labels: str = ""

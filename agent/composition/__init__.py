@@ -1,0 +1,1 @@
+"""Parts of the composition root: what is wired together, by subject."""

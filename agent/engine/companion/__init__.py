@@ -1,0 +1,1 @@
+"""Companion mode: alerts, commands, events and Telegram beside an engine that drives."""
