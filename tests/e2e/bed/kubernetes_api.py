@@ -14,6 +14,8 @@ PLURALS: Final = {
     "Node": "nodes",
     "Deployment": "deployments",
     "Namespace": "namespaces",
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "ServiceAccount": "serviceaccounts",
