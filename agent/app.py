@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from agent.analysis.providers.job import RUN_UID
 from agent.api.meta import Key
 from agent.bus.inbox import Inbox
 from agent.bus.make import Wiring
@@ -43,8 +44,10 @@ KINDS: Final = (*COMPANION_KINDS, "Service", "AnalysisTemplate")
 ROUTES: Final = (
     "VirtualService", "DestinationRule", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute",
 )  # fmt: skip
-OPTIONAL_KINDS: Final = (*ROUTES, "ClusterAnalysisTemplate", "Experiment", "Namespace")
+OPTIONAL_KINDS: Final = (*ROUTES, "ClusterAnalysisTemplate", "Experiment", "Namespace", "Job")
 """A cluster without Istio or Gateway API, or a role without cluster-wide rights, is no reason not to start."""
+LABELS: Final = {"Job": RUN_UID}
+"""Of these kinds only objects with a label are followed: the Jobs of AnalysisRuns."""
 LAG_SECONDS: Final = 0.5
 SYNC_WARN_SECONDS: Final = 10.0
 TELEGRAM_DRAIN_SECONDS: Final = 3.0
@@ -73,7 +76,7 @@ async def running(
     Raises Refused for settings that cannot work, Unavailable when the cluster cannot be reached.
     """
     clock = clock or SystemClock()
-    http = Http()
+    http = Http(ca_file=settings.http.ca_file)
     owned: KubernetesCluster | None = None
     if cluster is None:
         path = Path(settings.cluster.kubeconfig) if settings.cluster.kubeconfig else None
@@ -281,4 +284,5 @@ def _cache(settings: Settings, cluster: Cluster, clock: Clock, routers: Routers)
         clock,
         namespaces=settings.cluster.namespaces or None,
         optional=frozenset(optional),
+        labels=LABELS,
     )

@@ -6,6 +6,8 @@ replaced, and closed after the last of its requests. Bodies are bounded while th
 """
 
 import asyncio
+import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,11 +16,16 @@ import httpx
 import msgspec
 import structlog
 
-from agent.errors import Unavailable
+from agent.errors import Refused, Unavailable
 
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS: Final = 5.0
+MOST_AT_ONCE: Final = 64
+"""Requests to one server. Others wait their turn within their own deadline: a slow one holds up nobody else's."""
+MOST_CONNECTIONS: Final = 1000
+_HEADER: Final = re.compile(r"[\t\x20-\x7e]*")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 MAX_BODY: Final = 1024 * 1024
 
 
@@ -42,10 +49,24 @@ class _Pool:
     requests: int = 0
 
 
-class Http:
-    """A client for everything that is not the API server. Redirects are not followed."""
+class _Places:
+    """The places of one server, and how many requests have or want one."""
 
     def __init__(self) -> None:
+        self.free = asyncio.Semaphore(MOST_AT_ONCE)
+        self.requests = 0
+
+
+class Http:
+    """A client for everything that is not the API server. Redirects are not followed.
+
+    Args:
+        ca_file: PEM of authorities that are trusted besides the usual ones.
+    """
+
+    def __init__(self, *, ca_file: str = "") -> None:
+        self._trusted = _trusting(ca_file) if ca_file else None
+        self._places: dict[str, _Places] = {}
         self._pools: dict[bool, _Pool] = {}
         self._replaced: set[_Pool] = set()
         self._running: set[asyncio.Task[Answer]] = set()
@@ -62,13 +83,18 @@ class Http:
         max_body: int = MAX_BODY,
     ) -> Answer:
         """One request. Raises Unavailable when there is no (whole) answer within `seconds`."""
+        _check_headers(headers or {})
         task = asyncio.create_task(
-            self._request(method, url, headers or {}, body, seconds, verify, max_body)
+            self._in_turn(method, url, headers or {}, body, seconds, verify, max_body)
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         task.add_done_callback(_retrieved)
-        return await asyncio.shield(task)
+        # A server may send the head of its answer for ever; httpx knows no deadline for a whole answer.
+        done, _ = await asyncio.wait({task}, timeout=2 * seconds + CONNECT_SECONDS)
+        if not done:
+            raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s")
+        return task.result()
 
     async def post(self, url: str, body: bytes) -> tuple[int, bytes]:
         """POST of JSON: status and body."""
@@ -84,6 +110,35 @@ class Http:
         pools, self._pools, self._replaced = {*self._pools.values(), *self._replaced}, {}, set()
         for pool in pools:
             await pool.client.aclose()
+
+    async def _in_turn(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        seconds: float,
+        verify: bool,
+        max_body: int,
+    ) -> Answer:
+        host = shown_host(url)
+        places = self._places.setdefault(host, _Places())
+        places.requests += 1
+        try:
+            async with asyncio.timeout(seconds):
+                await places.free.acquire()
+            try:
+                return await self._request(method, url, headers, body, seconds, verify, max_body)
+            finally:
+                places.free.release()
+        except TimeoutError as error:
+            raise Unavailable(
+                f"{host} did not answer within {seconds:g} s: {MOST_AT_ONCE} requests wait for it already"
+            ) from error
+        finally:
+            places.requests -= 1
+            if not places.requests:
+                self._places.pop(host, None)
 
     async def _request(
         self,
@@ -108,18 +163,20 @@ class Http:
                 async for chunk in response.aiter_bytes():
                     read += chunk
                     if len(read) > max_body:
-                        raise TooLong(f"the answer of {_host(url)} is longer than {max_body} bytes")
+                        raise TooLong(
+                            f"the answer of {shown_host(url)} is longer than {max_body} bytes"
+                        )
                     if loop.time() > ends:
-                        raise Unavailable(f"{_host(url)} did not answer within {seconds:g} s")
+                        raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s")
                 names = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, names, bytes(read))
         except httpx.PoolTimeout as error:
             self._replace(verify, pool)
-            raise Unavailable(f"no connection to {_host(url)} is free") from error
+            raise Unavailable(f"no connection to {shown_host(url)} is free") from error
         except httpx.TimeoutException as error:
-            raise Unavailable(f"{_host(url)} did not answer within {seconds:g} s") from error
+            raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise Unavailable(f"{_host(url)}: {str(error) or type(error).__name__}") from error
+            raise Unavailable(f"{shown_host(url)}: {str(error) or type(error).__name__}") from error
         finally:
             pool.requests -= 1
             if pool in self._replaced and not pool.requests:
@@ -128,9 +185,9 @@ class Http:
 
     def _pool(self, verify: bool) -> _Pool:
         if verify not in self._pools:
-            limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+            limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=100)
             client = httpx.AsyncClient(
-                verify=verify,
+                verify=self._trusted if verify and self._trusted is not None else verify,
                 limits=limits,
                 follow_redirects=False,
                 headers={"User-Agent": "serinus"},
@@ -146,13 +203,34 @@ class Http:
             log.warning("http.pool_replaced")
 
 
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Refused(f"{ca_file}: {error}", field="http.ca_file") from error
+    return context
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """The values may be secrets, so errors of a library that show them are none for users."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise Unavailable(f"{name[:100]!r} is no name of a header")
+        if not _HEADER.fullmatch(value):
+            raise Unavailable(
+                f"header {name!r} cannot be sent: there is a character in it that no header may have, such as a"
+                " line break"
+            )
+
+
 def _retrieved(task: "asyncio.Task[Answer]") -> None:
     """Nobody may be waiting for the answer any more: its error is not a lost one."""
     if not task.cancelled():
         task.exception()
 
 
-def _host(url: str) -> str:
+def shown_host(url: str) -> str:
     """What may be shown of a URL: paths carry tokens, queries carry secrets."""
     try:
         parsed = httpx.URL(url)

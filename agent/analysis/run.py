@@ -28,7 +28,7 @@ from agent.api.analysis import (
     MetricResult,
     RunSummary,
 )
-from agent.api.names import JUDGE_STATE
+from agent.api.names import JUDGE_STATE, QUERY
 from agent.api.times import format_time
 from agent.errors import Refused
 
@@ -166,9 +166,9 @@ def record(result: MetricResult, measurement: Measurement, *, limit: int = 0) ->
     Counters move when a measurement is finished; errors are not counted in `count`, and nothing is when the
     policy for missing data says so. The newest `limit`
     measurements are kept, ten when the limit is not positive. What a judge remembers is taken out of the
-    measurement and kept with the result, where no limit reaches it.
+    measurement and kept with the result, where no limit reaches it; Argo's clients look there for the query, too.
     """
-    result, measurement, is_look = _remembered(result, measurement)
+    result, measurement, is_look = _remembered(_with_query(result, measurement), measurement)
     kept = list(result.measurements or ())
     if kept and kept[-1].phase not in COMPLETED:
         started = kept[-1].started_at or measurement.started_at
@@ -199,6 +199,13 @@ def _remembered(
         return result, measurement, False
     kept = {**(result.metadata or {}), JUDGE_STATE: state}
     return replace(result, metadata=kept), replace(measurement, metadata=metadata or None), True
+
+
+def _with_query(result: MetricResult, measurement: Measurement) -> MetricResult:
+    query = (measurement.metadata or {}).get(QUERY)
+    if query is None or QUERY in (result.metadata or {}):
+        return result
+    return replace(result, metadata={**(result.metadata or {}), QUERY: query})
 
 
 def _counted(result: MetricResult, phase: str) -> MetricResult:

@@ -1,7 +1,7 @@
-"""When the metrics of a run are measured. PURE.
+"""When the metrics of a run are measured, and when the run itself goes. PURE.
 
-Rules: Argo's `generateMetricTasks` and `calculateNextReconcileTime`; the run's spec has its arguments
-substituted already.
+Rules: Argo's `generateMetricTasks`, `calculateNextReconcileTime` and `isAnalysisRunTtlExceeded`; the run's spec
+has its arguments substituted already.
 """
 
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from agent.analysis.run import is_terminating
 from agent.analysis.verdict import COMPLETED, effective_count, last_measurement
-from agent.api.analysis import AnalysisRun, Metric, MetricResult
+from agent.api.analysis import AnalysisRun, Measurement, Metric, MetricResult
 from agent.api.durations import parse_go_duration
 from agent.api.times import parse_time
 
@@ -32,8 +32,13 @@ class Due(NamedTuple):
     next_wake: datetime | None
 
 
-def due(run: AnalysisRun, now: datetime) -> Due:
-    """What is to be measured now and when to look again; `now` is aware UTC."""
+def due(run: AnalysisRun, now: datetime, *, early: bool = False) -> Due:
+    """What is to be measured now and when to look again.
+
+    Args:
+        now: aware UTC.
+        early: something happened that measurements in flight wait for, so they are asked before their time.
+    """
     found = {result.name: result for result in run.status.metric_results or ()}
     terminating = is_terminating(run)
     measure, resume, wakes = [], [], []
@@ -44,7 +49,7 @@ def due(run: AnalysisRun, now: datetime) -> Due:
         last = last_measurement(result) if result else None
         if last is not None and (last.phase not in COMPLETED or last.finished_at is None):
             at = parse_time(last.resume_at) if last.resume_at else None
-            if terminating or at is None or at <= now:
+            if terminating or early or at is None or at <= now:
                 resume.append(metric.name)
             if at is not None and not terminating:
                 wakes.append(at)
@@ -60,6 +65,34 @@ def due(run: AnalysisRun, now: datetime) -> Due:
             if now > next_at and (last is not None or run.status.started_at):
                 measure.append(metric.name)
     return Due(tuple(measure), tuple(resume), min(wakes, default=None))
+
+
+def in_flight(run: AnalysisRun) -> dict[str, Measurement]:
+    """The measurements that are under way, by the names of their metrics."""
+    last = {r.name: last_measurement(r) for r in run.status.metric_results or ()}
+    return {
+        name: made
+        for name, made in last.items()
+        if made is not None and (made.phase not in COMPLETED or made.finished_at is None)
+    }
+
+
+def expires_at(run: AnalysisRun) -> datetime | None:
+    """When a completed run is to be deleted; None: never.
+
+    The time after success or failure wins over the one after completion; errors and inconclusive ends only
+    know the latter.
+    """
+    ttl, status = run.spec.ttl_strategy, run.status
+    if ttl is None or status.phase not in COMPLETED or status.completed_at is None:
+        return None
+    own = {"Successful": ttl.seconds_after_success, "Failed": ttl.seconds_after_failure}
+    seconds = own.get(status.phase)
+    seconds = ttl.seconds_after_completion if seconds is None else seconds
+    try:
+        return None if seconds is None else parse_time(status.completed_at) + timedelta(0, seconds)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _first(metric: Metric, run: AnalysisRun, now: datetime) -> datetime | None:

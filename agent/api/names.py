@@ -18,6 +18,9 @@ INSTANCE_ID: Final = "argo-rollouts.argoproj.io/controller-instance-id"
 ROLLOUT_TYPE: Final = "rollout-type"
 STEP_INDEX: Final = "step-index"
 
+QUERY: Final = "ResolvedPrometheusQuery"
+"""In the metadata of a metric's result and of its measurements: the query with its arguments."""
+
 # Condition types of a Rollout.
 INVALID_SPEC: Final = "InvalidSpec"
 AVAILABLE: Final = "Available"

@@ -8,7 +8,7 @@ from a backup, or a local one that began anew) is followed back.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -41,6 +41,7 @@ class Cache:
         kinds: names of kinds in agent.cluster.port.KINDS.
         optional: kinds that the cluster may not serve (CRDs that are not installed): the cache counts as
             synced without them and keeps asking.
+        labels: label selectors by kind; of the other kinds all objects are followed.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Cache:
         *,
         namespaces: Sequence[str] | None = None,
         optional: frozenset[str] = frozenset(),
+        labels: Mapping[str, str] = {},
     ) -> None:
         self._cluster = cluster
         self._kinds = tuple(KINDS[name] for name in kinds)
         self._clock = clock
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) if namespaces else (None,)
         self._optional = optional
+        self._labels = labels
         self._objects: dict[Ref, Object] = {}
         self._by_place: dict[str, dict[str, dict[Ref, None]]] = {}
         self._by_owner: dict[tuple[str, str], dict[Ref, None]] = {}
@@ -129,7 +132,9 @@ class Cache:
             try:
                 if not version:
                     version = await self._relist(kind, namespace)
-                async for event in self._cluster.watch(kind, namespace, resource_version=version):
+                async for event in self._cluster.watch(
+                    kind, namespace, resource_version=version, labels=self._selector(kind)
+                ):
                     version = str(event.object["metadata"]["resourceVersion"])
                     wait = BACKOFF_SECONDS[0]
                     self._take(kind, event)
@@ -151,7 +156,7 @@ class Cache:
 
     async def _relist(self, kind: Kind, namespace: str | None) -> str:
         newest = self._newest(kind, namespace)
-        listing = await self._cluster.list(kind, namespace)
+        listing = await self._cluster.list(kind, namespace, labels=self._selector(kind))
         version = int(listing.resource_version or 0)
         if version < newest:
             log.warning("cache.cluster_went_back", kind=kind.kind, to=version, was=newest)
@@ -174,6 +179,9 @@ class Cache:
                 self._drop(ref, version)
         self._arrived(kind, namespace)
         return listing.resource_version
+
+    def _selector(self, kind: Kind) -> str:
+        return self._labels.get(kind.kind, "")
 
     def _newest(self, kind: Kind, namespace: str | None) -> int:
         return max(

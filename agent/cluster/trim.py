@@ -11,8 +11,9 @@ def trimmed(obj: Object) -> Object:
     """The object without what nobody reads here.
 
     managedFields are half of a typical object; of a Rollout's the part stays that tells who drives it
-    (agent.api.managers). A ReplicaSet without pods is history, and there may be a dozen to a Rollout: of its pod template only metadata and the images remain. Who wants the whole one
-    (to bring it back) asks the API server; when it gets pods again, its next event is whole.
+    (agent.api.managers). A ReplicaSet without pods is history, and there may be a dozen to a Rollout: of its pod
+    template only metadata and the images remain. Who wants the whole one (to bring it back) asks the API server; when
+    it gets pods again, its next event is whole. Of a Job only its end is of interest.
     """
     kept = obj
     meta = obj["metadata"]
@@ -25,6 +26,8 @@ def trimmed(obj: Object) -> Object:
     if obj.get("kind") == "ReplicaSet" and _is_history(obj):
         spec = obj["spec"]
         kept = {**kept, "spec": {**spec, "template": _gist(spec.get("template") or {})}}
+    if obj.get("kind") == "Job":
+        kept = {name: value for name, value in kept.items() if name != "spec"}
     return kept
 
 

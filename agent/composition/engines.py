@@ -1,10 +1,12 @@
 """The engine that the settings ask for: one that drives while no other does, or a companion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from agent.analysis.providers.registry import providers
+from agent.analysis.providers.port import Provider
+from agent.analysis.providers.registry import plugin_problems, providers
 from agent.bus.topics import ROLLOUTS
 from agent.composition.around import Around
 from agent.composition.mode_events import ModeEvents
@@ -48,13 +50,14 @@ def engines(around: Around) -> Engines:
 def _driving(around: Around) -> Engines:
     settings = around.settings.engine
     driving = Driving(around.ownership)
+    known = _providers(around)
     engine = RolloutEngine(
         around.cluster,
         around.cache,
         around.clock,
         decide,
         around.routers,
-        options=options(around),
+        options=options(around, plugin_problems(known)),
         bus=around.wiring.bus,
         subscribers=around.subscribers,
         ownership=driving,
@@ -77,7 +80,7 @@ def _driving(around: Around) -> Engines:
         around.clock,
         ModeEvents(around.wiring.bus, around.clock, settings.source).tell,
     )
-    analysis = _analysis(around, driving)
+    analysis = _analysis(around, driving, known)
     around.cache.on_change(switch.changed)
     around.cache.on_change(analysis.changed)
     return Engines(engine=switch, analysis=analysis, note=lambda: switch.note)
@@ -102,19 +105,27 @@ def _companion(around: Around) -> CompanionEngine:
     )
 
 
-def _analysis(around: Around, ownership: Ownership) -> AnalysisDriver:
+def _providers(around: Around) -> dict[str, Provider]:
+    prometheus = around.settings.prometheus
+    return providers(
+        around.http,
+        {
+            "prometheus_address": prometheus.address,
+            "prometheus_check_freshness": prometheus.check_freshness,
+        },
+        around.cluster,
+    )
+
+
+def _analysis(
+    around: Around, ownership: Ownership, known: Mapping[str, Provider]
+) -> AnalysisDriver:
     settings = around.settings
     analysis = AnalysisDriver(
         around.cluster,
         around.cache,
         around.clock,
-        providers(
-            around.http,
-            {
-                "prometheus_address": settings.prometheus.address,
-                "prometheus_check_freshness": settings.prometheus.check_freshness,
-            },
-        ),
+        known,
         compat=settings.engine.compat,
         missing=settings.engine.missing_data,
         counted=around.metrics.measured,
@@ -124,8 +135,8 @@ def _analysis(around: Around, ownership: Ownership) -> AnalysisDriver:
     return analysis
 
 
-def options(around: Around) -> Options:
-    """The settings of an engine."""
+def options(around: Around, plugins: Mapping[str, str] = MappingProxyType({})) -> Options:
+    """The settings of an engine, and the metric providers of third parties that it may find in templates."""
     engine = around.settings.engine
     return Options(
         source=engine.source,
@@ -138,6 +149,7 @@ def options(around: Around) -> Options:
             correction_seconds=engine.correction_seconds,
             listener_seconds=engine.listener_seconds,
             route_status=engine.route_status,
+            plugins=plugins,
         ),
         dump_directory=Path(engine.dump_directory) if engine.dump_directory else None,
         shutdown_seconds=engine.shutdown_seconds,

@@ -6,8 +6,7 @@ what is missing. One run's trouble stays its own.
 """
 
 import asyncio
-import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,26 +15,22 @@ import structlog
 
 from agent.analysis import arguments
 from agent.analysis.missing import Policy
-from agent.analysis.providers.port import Asked, failed
+from agent.analysis.providers.job import run_of as job_run
+from agent.analysis.providers.port import Asked
 from agent.analysis.providers.port import Provider as MetricProvider
-from agent.analysis.providers.registry import name_of, provider_of
-from agent.analysis.run import assess, record, state_of
-from agent.analysis.schedule import due
+from agent.analysis.run import assess, is_terminating, record, state_of
+from agent.analysis.schedule import due, expires_at, in_flight
 from agent.analysis.verdict import Compat
-from agent.api.analysis import (
-    AnalysisRun,
-    AnalysisRunStatus,
-    Argument,
-    Measurement,
-    MetricResult,
-)
+from agent.api.analysis import AnalysisRun, AnalysisRunStatus, Measurement, Metric, MetricResult
 from agent.api.decode import read, write
 from agent.api.meta import Key, Object, Ref
 from agent.api.names import JUDGE_STATE, ROLLOUT_TYPE
 from agent.api.times import format_time
 from agent.clock import Clock
 from agent.cluster.port import KINDS, Cluster
+from agent.engine import run_arguments
 from agent.engine.lane import Epoch, Lanes
+from agent.engine.measuring import Measurer
 from agent.engine.observe import Objects
 from agent.engine.timers import Timers
 from agent.engine.wishes import Wishes, wishes
@@ -43,10 +38,12 @@ from agent.errors import Conflict, NotFound, Refused, Retry, SerinusError
 
 log = structlog.get_logger(__name__)
 
-PARALLEL: Final = 64
-MEASURE_SECONDS: Final = 60.0
-"""Deadline above the providers' own, for a provider that forgets its."""
+PARALLEL: Final = 4096
+"""Runs that may be measured at the same time: most only wait for an answer, and one slow server must not keep
+the runs of others from theirs."""
 RETRY_SECONDS: Final = 1.0
+NUDGE: Final = "nudge"
+"""Cause of a wake by something that a measurement in flight waits for."""
 MOMENT: Final = timedelta(milliseconds=1)
 SWAPS: Final = 5
 DONE: Final = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
@@ -79,18 +76,17 @@ class AnalysisDriver:
         self._cluster = cluster
         self._objects = objects
         self._clock = clock
-        self._providers = providers
         self._wishes_by_default = Wishes(compat, "", missing)
-        self._counted = counted
-        self._places = asyncio.Semaphore(PARALLEL)
+        self._measurer = Measurer(providers, clock, counted)
         self._lanes = Lanes(self._pass, parallel=PARALLEL)
         self._timers = Timers(self._wake, clock)
 
     def changed(self, ref: Ref, old: Object | None, new: Object | None) -> None:
         """The cache shows a change."""
-        del old
         if ref.kind == "AnalysisRun" and new is not None:
             self._wake(Key(ref.namespace, ref.name), "changed")
+        elif ref.kind == "Job" and (run := job_run(new or old or {})) is not None:
+            self._wake(run, NUDGE)
 
     async def run(self) -> None:
         """Drives runs until `stop`."""
@@ -113,18 +109,22 @@ class AnalysisDriver:
         self._lanes.wake(key, cause)
 
     async def _pass(self, key: Key, epoch: Epoch, causes: tuple[str, ...]) -> float | None:
-        del epoch, causes
+        del epoch
         found = self._objects.get(Ref("AnalysisRun", *key))
         if (
             found is None
-            or (found.get("status") or {}).get("phase") in DONE
+            or "deletionTimestamp" in found["metadata"]
+            or (_phase(found) in DONE and not (found.get("spec") or {}).get("ttlStrategy"))
             or not self._owns(_rollout_of(found))
         ):
             self._timers.set(key, None)
             return None
         with structlog.contextvars.bound_contextvars(analysis_run=str(key)):
             try:
-                return await self._drive(key, read(AnalysisRun, found))
+                run = read(AnalysisRun, found)
+                if run.status.phase in DONE:
+                    return await self._expire(key, run)
+                return await self._drive(key, run, early=NUDGE in causes)
             except Conflict:
                 return 0.0
             except NotFound:
@@ -140,61 +140,95 @@ class AnalysisDriver:
                 await self._end(key, "internal error; see the log")
                 return None
 
-    async def _drive(self, key: Key, run: AnalysisRun) -> float | None:
-        """Assess, measure what is due, store; whether to look again at once."""
+    async def _drive(self, key: Key, run: AnalysisRun, *, early: bool) -> float | None:
+        """Assess, measure what is due, store; how soon to look again, None when woken."""
         now = self._clock.now()
+        wanted = self._wishes(run)
         try:
-            values, secrets = await self._arguments(run)
-            metrics = {
-                m.name: arguments.substitute_metric(m, values) for m in run.spec.metrics or ()
-            }
-            resolved = msgspec.structs.replace(
-                run, spec=msgspec.structs.replace(run.spec, metrics=list(metrics.values()))
-            )
-            wanted = self._wishes(run)
+            metrics = run_arguments.without_secrets(run)
             policies = {name: wanted.policy(name) for name in metrics}
-            status = assess(resolved, now, compat=wanted.compat)
         except Refused as error:
             await self._end(key, f"Unable to resolve metric arguments: {error.detail}")
             return None
+        resolved = _resolved(run, metrics)
+        if is_terminating(run) and (ending := metrics.keys() & in_flight(run).keys()):
+            # Like Argo: what is in flight ends first, and counts.
+            asked = self._asked(resolved, metrics, ending, now, wanted, policies)
+            await self._record(key, run, await self._measurer.end(asked), resolved)
+            return 0.0
+        status = assess(resolved, now, compat=wanted.compat)
         resolved = msgspec.structs.replace(resolved, status=status)
-        plan = due(resolved, now)
+        todo = due(resolved, now, early=early)
+        names = () if status.phase in DONE else (*todo.measure, *todo.resume)
+        secrets: tuple[str, ...] = ()
+        if names:
+            try:
+                metrics, secrets = await run_arguments.with_secrets(
+                    self._cluster, run, wanted.compat
+                )
+            except Refused as error:
+                await self._end(key, f"Unable to resolve metric arguments: {error.detail}")
+                return None
+            except Retry as error:
+                await self._store(run, msgspec.structs.replace(status, message=str(error)))
+                return error.after_seconds
         # Measured against the run as it was started: what the status says must be stored first.
-        stored = run if status == run.status else await self._store(run, status)
+        stored = await self._store(run, status)
         if status.phase in DONE:
             log.info("analysis.finished", phase=status.phase, message=status.message)
-            self._timers.set(key, None)
             return None
-        names = (*plan.measure, *plan.resume)
         if not names:
             # Due is what lies strictly before now: a moment later there is something to do.
-            wake = plan.next_wake
+            wake = todo.next_wake
             self._timers.set(key, wake + MOMENT if wake is not None else None)
             return None
-        results = {result.name: result for result in status.metric_results or ()}
-        background = run.metadata.label(ROLLOUT_TYPE) == "Background"
-        async with asyncio.TaskGroup() as group:
-            tasks = {
-                name: group.create_task(
-                    self._measure(
-                        Asked(
-                            metric=metrics[name],
-                            now=self._clock.now(),
-                            compat=wanted.compat,
-                            missing=policies[name],
-                            secrets=secrets,
-                            state=state_of(results.get(name)),
-                            background=background,
-                        )
-                    )
-                )
-                for name in names
-            }
-        measured = {name: task.result() for name, task in tasks.items()}
+        asked = self._asked(resolved, metrics, names, now, wanted, policies, secrets)
+        measured = await self._measurer.measure(asked)
         if not self._owns(_rollout_of(self._objects.get(Ref("AnalysisRun", *key)) or {})):
             return None  # its new owner measures, too
         await self._record(key, stored, measured, resolved)
         return 0.0
+
+    async def _expire(self, key: Key, run: AnalysisRun) -> float | None:
+        """Delete a completed run whose time to live is over, or wait for that."""
+        at = expires_at(run)
+        if at is None or at >= self._clock.now():
+            self._timers.set(key, at + MOMENT if at is not None else None)
+            return None
+        log.info("analysis.expired", phase=run.status.phase)
+        await self._cluster.delete(_RUN, key.namespace, key.name, uid=run.metadata.uid)
+        self._objects.observe_delete(Ref("AnalysisRun", *key))
+        return None
+
+    def _asked(
+        self,
+        run: AnalysisRun,
+        metrics: Mapping[str, Metric],
+        names: Iterable[str],
+        now: datetime,
+        wanted: Wishes,
+        policies: Mapping[str, Policy],
+        secrets: tuple[str, ...] = (),
+    ) -> dict[str, Asked]:
+        """What to measure, by metric, in the order of the spec."""
+        results = {result.name: result for result in run.status.metric_results or ()}
+        earlier, wanted_names = in_flight(run), frozenset(names)
+        return {
+            name: Asked(
+                metric=metric,
+                now=now,
+                compat=wanted.compat,
+                missing=policies[name],
+                secrets=secrets,
+                run=run.metadata,
+                number=_made(results.get(name)) + 1,
+                earlier=earlier.get(name),
+                state=state_of(results.get(name)),
+                background=run.metadata.label(ROLLOUT_TYPE) == "Background",
+            )
+            for name, metric in metrics.items()
+            if name in wanted_names
+        }
 
     def _wishes(self, run: AnalysisRun) -> Wishes:
         """What annotations of the run, else of the Rollout that owns it, want; else the settings."""
@@ -204,26 +238,6 @@ class AnalysisDriver:
                 rollout = self._objects.get(Ref("Rollout", run.metadata.namespace, owner.name))
                 found.append(((rollout or {}).get("metadata") or {}).get("annotations") or {})
         return wishes(found, self._wishes_by_default)
-
-    async def _measure(self, asked: Asked) -> Measurement:
-        name = name_of(asked.metric)
-        try:
-            provider = provider_of(asked.metric, self._providers)
-            async with self._places, asyncio.timeout(MEASURE_SECONDS):
-                made = await provider.measure(asked)
-        except Refused as error:
-            made = failed(error.detail)
-        except TimeoutError:
-            made = failed(f"provider {name} did not answer within {MEASURE_SECONDS:g} s")
-        self._counted(name, made.phase)
-        log.info(
-            "analysis.measured",
-            metric=asked.metric.name,
-            phase=made.phase,
-            value=made.value,
-            message=made.message,
-        )
-        return _masked(_timed(made, asked.now, self._clock.now()), asked.secrets)
 
     async def _record(
         self, key: Key, run: AnalysisRun, measured: Mapping[str, Measurement], resolved: AnalysisRun
@@ -238,7 +252,8 @@ class AnalysisDriver:
             resolved.spec.metrics or (), resolved.spec.measurement_retention or ()
         )
         for _ in range(SWAPS):
-            results = {r.name: r for r in run.status.metric_results or ()}
+            before = {r.name: r for r in run.status.metric_results or ()}
+            results = dict(before)
             for name, measurement in measured.items():
                 result = results.get(name) or MetricResult(name=name)
                 is_look = JUDGE_STATE in (measurement.metadata or {})
@@ -255,14 +270,21 @@ class AnalysisDriver:
             except Conflict:
                 run = read(AnalysisRun, await self._cluster.get(_RUN, key.namespace, key.name))
                 continue
+            for metric in resolved.spec.metrics or ():
+                if metric.name in measured:
+                    for gone in _dropped(before.get(metric.name), results.get(metric.name)):
+                        await self._measurer.forget(metric, run.metadata, gone)
             return
         raise Conflict(f"AnalysisRun {key}: others kept writing it")
 
     async def _store(self, run: AnalysisRun, status: AnalysisRunStatus) -> AnalysisRun:
-        """Write a status by compare-and-swap; the run as it is then."""
+        """Write a status by compare-and-swap, unless it is there already; the run as it is then."""
+        if status == run.status:
+            return run
         body = {
             "metadata": {"resourceVersion": run.metadata.resource_version},
-            "status": {"metricResults": None, **write(status)},
+            # What is at its default is left out, and what is left out of a merge patch stays.
+            "status": {"metricResults": None, "message": None, **write(status)},
         }
         if status.metric_results is None:
             del body["status"]["metricResults"]
@@ -293,57 +315,28 @@ class AnalysisDriver:
             return
         self._objects.observe_write(answer)
 
-    async def _arguments(self, run: AnalysisRun) -> tuple[dict[str, str | None], tuple[str, ...]]:
-        """Values of the arguments, with secrets read anew, and the secrets among them.
 
-        Raises Refused when a Secret has no such key; a missing Secret is tried again.
-        """
-        values: dict[str, str | None] = {}
-        secrets: list[str] = []
-        for arg in run.spec.args or ():
-            values[arg.name] = arg.value
-            source = arg.value_from.secret_key_ref if arg.value_from else None
-            if source is not None:
-                values[arg.name] = await self._secret(run, arg, source.name, source.key)
-                secrets.append(values[arg.name] or "")
-        return values, tuple(secret for secret in secrets if secret)
-
-    async def _secret(self, run: AnalysisRun, arg: Argument, name: str, key: str) -> str:
-        try:
-            found = await self._cluster.get(KINDS["Secret"], run.metadata.namespace, name)
-        except NotFound as error:
-            raise Retry(
-                f"argument {arg.name}: secret {name!r} is missing", after_seconds=RETRY_SECONDS
-            ) from error
-        data = (found.get("data") or {}).get(key)
-        if data is None:
-            raise Refused(f"key '{key}' does not exist in secret '{name}'")
-        return base64.b64decode(data).decode(errors="replace")
+def _resolved(run: AnalysisRun, metrics: Mapping[str, Metric]) -> AnalysisRun:
+    spec = msgspec.structs.replace(run.spec, metrics=list(metrics.values()))
+    return msgspec.structs.replace(run, spec=spec)
 
 
-def _timed(made: Measurement, started: datetime, finished: datetime) -> Measurement:
-    ended = made.finished_at or (format_time(finished) if made.phase in DONE else None)
-    return msgspec.structs.replace(made, started_at=format_time(started), finished_at=ended)
+def _made(result: MetricResult | None) -> int:
+    """How many measurements of a metric are finished."""
+    return result.count + result.error if result else 0
 
 
-def _masked(made: Measurement, secrets: tuple[str, ...]) -> Measurement:
-    """Without secrets: they are arguments like others, and end up in queries and messages."""
-    if not secrets:
-        return made
+def _dropped(before: MetricResult | None, after: MetricResult | None) -> Sequence[Measurement]:
+    """The measurements that were kept before, and are no longer."""
+    if before is None or after is None:
+        return ()
+    old, new = before.measurements or [], after.measurements or []
+    added = 0 if old and old[-1].phase not in DONE else 1
+    return old[: max(0, len(old) + added - len(new))]
 
-    def mask(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, "*****")
-        return text
 
-    # A judge's state is numbers, and a secret that looks like one must not change them.
-    metadata = {
-        name: value if name == JUDGE_STATE else mask(value)
-        for name, value in (made.metadata or {}).items()
-    } or None
-    return msgspec.structs.replace(
-        made, message=mask(made.message), value=mask(made.value), metadata=metadata
-    )
+def _phase(run: Object) -> str:
+    return str((run.get("status") or {}).get("phase") or "")
 
 
 def _rollout_of(run: Object) -> Key:

@@ -120,7 +120,7 @@ def _validate(draft: Draft, routers: Mapping[str, Router]) -> None:
         errors += steps.validate(draft)
     if not errors and not rollout.status.abort:
         errors += references.services_errors(rollout, facts.services)
-        errors += references.templates_errors(rollout, facts.templates)
+        errors += references.templates_errors(rollout, facts.templates, facts.policy.plugins)
     if errors:
         raise _InvalidSpec(errors)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from agent.analysis import arguments, composition, verdict
+from agent.analysis.provider_names import problem_of
 from agent.analysis.sequential.settings import template_problem
 from agent.api import names
 from agent.api.analysis import AnalysisTemplate, Argument, TemplateRef
@@ -14,6 +15,7 @@ from agent.errors import Refused
 from agent.rollout.field_errors import invalid
 from agent.traffic.types import FieldError
 
+_NONE: Final[Mapping[str, str]] = {}
 CANARY: Final = "spec.strategy.canary"
 BLUE_GREEN: Final = "spec.strategy.blueGreen"
 SERVICE_FIELDS: Final = {
@@ -116,19 +118,29 @@ def template_uses(rollout: Rollout) -> tuple[Use, ...]:
     return tuple(uses)
 
 
-def templates_errors(rollout: Rollout, templates: Mapping[Ref, Object]) -> list[FieldError]:
-    """Errors of all analysis templates that the spec names; `templates` are those that exist."""
+def templates_errors(
+    rollout: Rollout, templates: Mapping[Ref, Object], plugins: Mapping[str, str] = _NONE
+) -> list[FieldError]:
+    """Errors of all analysis templates that the spec names.
+
+    Args:
+        templates: those that exist.
+        plugins: metric providers of third parties, by name: what is wrong with each, "" when nothing.
+    """
     return [
         error
         for use in template_uses(rollout)
-        for error in template_errors(rollout, use, templates)
+        for error in template_errors(rollout, use, templates, plugins)
     ]
 
 
 def template_errors(
-    rollout: Rollout, use: Use, templates: Mapping[Ref, Object]
+    rollout: Rollout,
+    use: Use,
+    templates: Mapping[Ref, Object],
+    plugins: Mapping[str, str] = _NONE,
 ) -> list[FieldError]:
-    """Errors of the templates named at one place: they exist, compose into a run, and come to an end."""
+    """Errors of the templates named at one place: they exist, compose into a run, come to an end, can be measured."""
     references = use.analysis.templates or []
     try:
         found = _found(references, templates, rollout.metadata.namespace, use.field)
@@ -144,7 +156,7 @@ def template_errors(
     return [
         error
         for template in found
-        for error in (*check(use, template), *_plugin_errors(use, template))
+        for error in (*check(use, template), *_provider_errors(use, template, plugins))
     ]
 
 
@@ -209,10 +221,16 @@ def _endless_errors(use: Use, template: AnalysisTemplate) -> list[FieldError]:
     ]
 
 
-def _plugin_errors(use: Use, template: AnalysisTemplate) -> list[FieldError]:
-    """Errors of plugins, which Argo leaves to the plugins themselves: unknown ones, and settings of the judge."""
+def _provider_errors(
+    use: Use, template: AnalysisTemplate, plugins: Mapping[str, str]
+) -> list[FieldError]:
+    """Errors of providers that nobody would find before the first measurement: those that are not driven, and settings
+    of the judge."""
     name = template.metadata.name
-    problems = [(metric.name, template_problem(metric)) for metric in template.spec.metrics or ()]
+    problems = [
+        (metric.name, problem_of(metric, plugins) or template_problem(metric))
+        for metric in template.spec.metrics or ()
+    ]
     return [
         invalid(use.field, name, f"AnalysisTemplate {name}: metric {metric}: {problem}")
         for metric, problem in problems

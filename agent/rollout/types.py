@@ -23,6 +23,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         route_status: `required`: nothing is raised and no pod removed until the routes' own status confirms what
             was written, where routes have such a status; `ignored`: being written is enough.
         hold_timeout_seconds: after this a hold becomes a named wait for a person.
+        plugins: metric providers of third parties, by name: what is wrong with each, "" when nothing.
     """
 
     drain_seconds: float = 3.0
@@ -32,6 +33,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     correction_seconds: float = 30.0
     listener_seconds: float = 1.0
     route_status: Literal["required", "ignored"] = "required"
+    plugins: Mapping[str, str] = {}
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

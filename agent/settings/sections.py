@@ -279,6 +279,15 @@ class PrometheusSettings(Section):
     ] = True
 
 
+class HttpSettings(Section):
+    ca_file: Annotated[
+        str,
+        Doc(
+            description="PEM of authorities that are trusted besides the usual ones by metric providers and other HTTP clients"
+        ),
+    ] = ""
+
+
 class OutletSettings(Section):
     url: Annotated[
         str, Doc(description="URL that gets our events as CloudEvents; empty: none (K_SINK counts)")
@@ -306,6 +315,7 @@ class Settings(Section):
     deployments: DeploymentSettings = DeploymentSettings()
     telegram: TelegramSettings = TelegramSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
+    http: HttpSettings = HttpSettings()
     outlet: OutletSettings = OutletSettings()
     log: LogSettings = LogSettings()
 

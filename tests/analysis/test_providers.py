@@ -150,8 +150,17 @@ async def test_web(answer: Response, phase: str) -> None:
     [
         ({}, "exactly one provider"),
         ({"web": {}, "prometheus": {}}, "exactly one provider"),
-        ({"datadog": {}}, "use one of prometheus, web"),
-        ({"unheard": {}}, "'unheard' is not driven"),
+        (
+            {"datadog": {}},
+            "provider.datadog is not driven by Serinus: ask its HTTP API with .* web",
+        ),
+        (
+            {"unheard": {}},
+            "provider.unheard is not driven by Serinus: use one of prometheus, web, job",
+        ),
+        ({"plugin": {"a/b": {}}}, r"provider.plugin\[a/b\] is not driven .* of your own in Python"),
+        ({"plugin": {"a/b": {}, "c/d": {}}}, "exactly one provider"),
+        ({"plugin": "x"}, "provider.plugin"),
     ],
 )
 def test_a_provider_that_is_not_driven_is_refused_by_name(

@@ -1,7 +1,9 @@
 """The seam of metric providers: a provider is one file and one line in registry.py."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -9,7 +11,9 @@ from agent.analysis.judge import judge
 from agent.analysis.missing import KIND, POLICY, Missing, Policy
 from agent.analysis.verdict import Compat
 from agent.api.analysis import Measurement, Metric
-from agent.api.meta import Struct
+from agent.api.meta import ObjectMeta, Struct
+
+MASK: Final = "*****"
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +21,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         missing: what a measurement without data is (`safe` only).
+        run: metadata of the AnalysisRun.
+        number: of this measurement among those of the metric, from 1; errors count.
+        earlier: the measurement in flight that this one goes on with; None when it is a new one.
         state: what the provider's last measurement of this metric left in JUDGE_STATE, "" when nothing.
         background: the metric watches beside the steps; to end early is to stop watching.
         secrets: values that must not appear in messages or metadata.
@@ -27,6 +34,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     compat: Compat = "safe"
     missing: Policy = "error"
     secrets: tuple[str, ...] = ()
+    run: ObjectMeta = ObjectMeta()
+    number: int = 1
+    earlier: Measurement | None = None
     state: str = ""
     background: bool = False
 
@@ -58,6 +68,37 @@ class Provider(Protocol):
     async def measure(self, asked: Asked) -> Measurement:
         """Measure now. Times are the caller's business. Ends within its own deadline."""
         ...
+
+
+@runtime_checkable
+class Lasting(Provider, Protocol):
+    """A provider whose measurements leave something behind, such as a Job. Raises Unavailable to be asked again.
+
+    A measurement in flight of any other provider is just ended when its run ends: as a success, like Argo's.
+    """
+
+    async def end(self, asked: Asked) -> Measurement:
+        """End `asked.earlier`, for the run ends. The metric's secrets are not filled in."""
+        ...
+
+    async def forget(self, run: ObjectMeta, made: Measurement) -> None:
+        """Clear away what a measurement left that is no longer kept."""
+        ...
+
+
+def masked(text: str, secrets: Sequence[str]) -> str:
+    """The text without secrets: they are arguments like others, and end up in queries and messages.
+
+    Found as they are, without the line break that a file ends with, and as URLs, JSON and Python write them.
+    """
+    written = set[str]()
+    for secret in secrets:
+        for form in (secret, secret.strip()):
+            quoted = msgspec.json.encode(form).decode()[1:-1]
+            written |= {form, quoted, repr(form)[1:-1], quote(form, safe=""), quote_plus(form)}
+    for form in sorted(filter(None, written), key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text
 
 
 def failed(message: str, metadata: dict[str, str] | None = None) -> Measurement:

@@ -12,18 +12,19 @@ import msgspec
 from agent.analysis.expression import evaluate_time
 from agent.analysis.missing import Missing
 from agent.analysis.providers import freshness
+from agent.analysis.providers.oauth2 import OAuth2, Tokens
 from agent.analysis.providers.port import Asked, Header, failed
 from agent.analysis.providers.prometheus_answers import Query, convert, plain
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import parse_json, read
 from agent.api.durations import parse_go_duration
 from agent.api.meta import Struct
+from agent.api.names import QUERY
 from agent.errors import Refused, Unavailable
 from agent.http import Answer, Http
 
 ADDRESS_VARIABLE: Final = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS"
 TIMEOUT_SECONDS: Final = 30.0
-QUERY: Final = "ResolvedPrometheusQuery"
 FRESHNESS: Final = "freshness"
 MAX_AGE_SECONDS: Final = 60.0
 """Prometheus dates an instant answer with the time of the question; an older one comes from a cache."""
@@ -36,6 +37,7 @@ class BasicAuth(Struct):
 
 class Authentication(Struct):
     basic_auth: BasicAuth | None = None
+    oauth2: OAuth2 = OAuth2()
 
 
 class RangeQuery(Struct):
@@ -69,6 +71,7 @@ class Prometheus:
     def __init__(
         self,
         http: Http,
+        tokens: Tokens | None = None,
         *,
         address: str = "",
         environment: Mapping[str, str] | None = None,
@@ -76,7 +79,7 @@ class Prometheus:
     ) -> None:
         self._check_freshness = check_freshness
         environment = os.environ if environment is None else environment
-        self._http = http
+        self._tokens = tokens or Tokens(http)
         self._address = address or environment.get(ADDRESS_VARIABLE, "")
 
     def check(self, metric: Metric) -> None:
@@ -128,7 +131,8 @@ class Prometheus:
         return body
 
     async def _ask(self, query: Query, form: dict[str, str]) -> Answer:
-        return await self._http.request(
+        return await self._tokens.request(
+            query.oauth2,
             "POST",
             query.url,
             headers={**query.headers, "Content-Type": "application/x-www-form-urlencoded"},
@@ -177,7 +181,9 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
             "step": _seconds(step),
         }
     form["timeout"] = f"{seconds:g}s"
-    headers = {header.key: header.value for header in read(Shape, settings).headers}
+    shape = read(Shape, settings)
+    headers = {header.key: header.value for header in shape.headers}
+    oauth2 = shape.authentication.oauth2 if shape.authentication else OAuth2()
     basic = (settings.get("authentication") or {}).get("basicAuth")
     if basic:
         pair = f"{basic['username']}:{basic['password']}".encode()
@@ -191,12 +197,15 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
         verify=not settings.get("insecure"),
         until=until,
         age=age,
+        oauth2=oauth2 if oauth2.is_wanted() else None,
     )
 
 
 def _settings(metric: Metric, default_address: str) -> tuple[dict[str, Any], str]:
     settings: dict[str, Any] = (metric.provider or {}).get("prometheus") or {}
-    read(Shape, settings)
+    shape = read(Shape, settings)
+    if shape.authentication is not None:
+        shape.authentication.oauth2.is_wanted()
     address = str(settings.get("address") or default_address)
     if not address:
         raise Refused("prometheus address is not configured", field="provider.prometheus.address")
@@ -218,12 +227,11 @@ def _settings(metric: Metric, default_address: str) -> tuple[dict[str, Any], str
                     f"missing mandatory parameter in metric for basic auth setup: {field}",
                     field="provider.prometheus.authentication.basicAuth",
                 )
-    for kind in ("oauth2", "sigv4"):
-        if authentication.get(kind):
-            raise Refused(
-                f"{kind} is not supported by Serinus yet; use headers or basicAuth",
-                field=f"provider.prometheus.authentication.{kind}",
-            )
+    if authentication.get("sigv4"):
+        raise Refused(
+            "sigv4 is not driven by Serinus: put a proxy that signs (aws-sigv4-proxy) in front, and name that",
+            field="provider.prometheus.authentication.sigv4",
+        )
     return settings, address
 
 

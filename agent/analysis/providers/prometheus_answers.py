@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.analysis.missing import Missing, missing_in, stale, warned
+from agent.analysis.providers.oauth2 import OAuth2
 from agent.analysis.providers.port import Asked, failed, judged
 from agent.api.analysis import Measurement
 from agent.api.decode import parse_json
@@ -26,6 +27,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool
     until: datetime
     age: float
+    oauth2: OAuth2 | None = None
 
 
 def convert(

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.analysis.providers.jsonpath import find
-from agent.analysis.providers.port import Asked, Header, failed, judged
+from agent.analysis.providers.oauth2 import OAuth2, Tokens
+from agent.analysis.providers.port import Asked, Header, failed, judged, masked
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import parse_json, read
 from agent.api.meta import Struct
@@ -28,6 +29,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     seconds: float
     verify: bool
+    oauth2: OAuth2 | None
+
+
+class Authentication(Struct):
+    oauth2: OAuth2 = OAuth2()
 
 
 class Shape(Struct):
@@ -40,6 +46,7 @@ class Shape(Struct):
     timeout_seconds: int = 0
     insecure: bool = False
     headers: tuple[Header, ...] = ()
+    authentication: Authentication = Authentication()
 
 
 class Web:
@@ -47,8 +54,8 @@ class Web:
 
     name = "web"
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
+    def __init__(self, http: Http, tokens: Tokens | None = None) -> None:
+        self._tokens = tokens or Tokens(http)
 
     def check(self, metric: Metric) -> None:
         plan(metric)
@@ -60,7 +67,8 @@ class Web:
             return failed(str(error) if error.field else error.detail)
         metadata = {ASKED: f"{request.method} {_shown(request.url)}"}
         try:
-            answer = await self._http.request(
+            answer = await self._tokens.request(
+                request.oauth2,
                 request.method,
                 request.url,
                 headers=request.headers,
@@ -90,8 +98,8 @@ def plan(metric: Metric) -> Request:
         raise Refused("use either Body or JSONBody; both cannot exists for WebMetric payload")
     if (body or json_body is not None) and method not in _WITH_BODY:
         raise Refused("Body/JSONBody can only be used with POST or PUT WebMetric Method types")
-    if settings.get("authentication"):
-        raise Refused("authentication is not supported by Serinus yet; use headers")
+    oauth2 = shape.authentication.oauth2
+    wanted = oauth2.is_wanted()
     headers = {header.key: header.value for header in shape.headers}
     if json_body is not None:
         headers["Content-Type"] = "application/json"
@@ -103,6 +111,7 @@ def plan(metric: Metric) -> Request:
         body=body,
         seconds=float(settings.get("timeoutSeconds") or TIMEOUT_SECONDS),
         verify=not settings.get("insecure"),
+        oauth2=oauth2 if wanted else None,
     )
 
 
@@ -117,7 +126,8 @@ def convert(asked: Asked, answer: Answer) -> Measurement:
         # Not JSON is plain text, as in Argo; a path into it finds nothing.
         value, shown = answer.body.decode(errors="replace"), answer.body.decode(errors="replace")
         if path and asked.compat == "safe":
-            return failed(f"the answer is not JSON, so {path} finds nothing: {shown[:200]!r}")
+            said = masked(shown, asked.secrets)[:200]
+            return failed(f"the answer is not JSON, so {path} finds nothing: {said!r}")
     else:
         if path:
             try:

@@ -121,13 +121,10 @@ def settings_of(metric: Metric) -> Settings:
 
 
 def template_problem(metric: Metric) -> str:
-    """What is wrong with the plugins of a template's metric, as far as that shows before arguments are known; else ""."""
+    """What is wrong with a template's metric of the judge, as far as that shows before arguments are known; else ""."""
     plugins = (metric.provider or {}).get("plugin")
-    if not isinstance(plugins, Mapping) or not plugins:
+    if not isinstance(plugins, Mapping) or PLUGIN not in plugins:
         return ""
-    for name in plugins:
-        if name != PLUGIN:
-            return f"provider.plugin[{name}] is not driven by Serinus; its one plugin is {PLUGIN}"
     raw = plugins.get(PLUGIN)
     if isinstance(raw, Mapping):
         metric = msgspec.structs.replace(metric, provider={"plugin": {PLUGIN: _known(raw)}})

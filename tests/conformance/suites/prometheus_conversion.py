@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from agent.analysis.providers.port import Asked
-from agent.analysis.providers.prometheus import QUERY, Prometheus, plan
+from agent.analysis.providers.prometheus import Prometheus, plan
 from agent.analysis.providers.prometheus_answers import convert
 from agent.api.analysis import Metric
 from agent.api.decode import read
+from agent.api.names import QUERY
 from agent.errors import Refused
 from agent.http import Answer, Http
-from tests.conformance.cases import Unsupported
 from tests.conformance.compare import differences
 from tests.conformance.compat import COMPAT
 
@@ -23,9 +23,6 @@ NOW = datetime(2024, 5, 1, 10, 0, tzinfo=UTC)
 
 def run(given: dict[str, Any], expect: dict[str, Any]) -> list[str]:
     metric = read(Metric, given["metric"])
-    authentication = (given["metric"]["provider"]["prometheus"].get("authentication")) or {}
-    if authentication.get("oauth2") or authentication.get("sigv4"):
-        raise Unsupported("oauth2 and sigv4 are refused by name")
     if given["question"] == "configure":
         return differences(expect, _configured(metric, given.get("env") or {}))
     try:
