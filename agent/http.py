@@ -21,6 +21,8 @@ from agent.errors import Refused, Unavailable
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS: Final = 5.0
+SLACK_SECONDS: Final = 0.5
+"""What a deadline of ours leaves to those of httpx, which know better what is missing."""
 MOST_AT_ONCE: Final = 64
 """Requests to one server. Others wait their turn within their own deadline: a slow one holds up nobody else's."""
 MOST_CONNECTIONS: Final = 1000
@@ -91,7 +93,7 @@ class Http:
         task.add_done_callback(self._running.discard)
         task.add_done_callback(_retrieved)
         # A server may send the head of its answer for ever; httpx knows no deadline for a whole answer.
-        done, _ = await asyncio.wait({task}, timeout=2 * seconds + CONNECT_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=seconds + SLACK_SECONDS)
         if not done:
             raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s")
         return task.result()

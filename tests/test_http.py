@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from agent.errors import Invalid, Unavailable
+from agent.errors import Invalid, Refused, Unavailable
 from agent.http import Http, TooLong
 from agent.http_server import serving
 
@@ -239,3 +239,51 @@ async def test_a_port_in_use_is_named() -> None:
         with pytest.raises(Invalid, match=f"127.0.0.1:{port}"):
             async with serving(Starlette(), host="127.0.0.1", port=port):
                 pass
+
+
+async def test_a_server_that_does_not_answer_keeps_its_own_places_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.http.MOST_AT_ONCE", 5)
+    release = asyncio.Event()
+
+    async def hang(request: Request) -> Response:
+        del request
+        await release.wait()
+        return PlainTextResponse("late")
+
+    async def answer(request: Request) -> Response:
+        del request
+        return PlainTextResponse("ok")
+
+    async with answering(hang) as (http, slow), answering(answer) as (_, fine):
+        waiting = [asyncio.create_task(http.request("GET", slow, seconds=0.5)) for _ in range(40)]
+        await asyncio.sleep(0)
+        assert (await http.request("GET", fine)).body == b"ok"
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        said = {str(error).partition(" s: ")[2] for error in found}
+        assert said == {"", "5 requests wait for it already"}
+        release.set()
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"Authorization": "Bearer s3cret\n"}, "header 'Authorization' cannot be sent"),
+        ({"X-Key": "s3crét"}, "header 'X-Key' cannot be sent"),
+        ({"X Key": "s3cret"}, "'X Key' is no name of a header"),
+    ],
+)
+async def test_a_header_that_cannot_be_sent_is_named_and_not_shown(
+    headers: dict[str, str], words: str
+) -> None:
+    http = Http()
+    with pytest.raises(Unavailable, match=words) as error:
+        await http.request("GET", "http://127.0.0.1:1/", headers=headers)
+    assert "s3cr" not in str(error.value)
+    await http.aclose()
+
+
+def test_authorities_that_cannot_be_read_are_refused_with_the_setting() -> None:
+    with pytest.raises(Refused, match=r"http\.ca_file: /nowhere\.pem"):
+        Http(ca_file="/nowhere.pem")

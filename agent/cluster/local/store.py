@@ -125,7 +125,9 @@ class LocalCluster:
                     yield bookmark(kind, seen)
                     return
                 try:
-                    await asyncio.wait_for(waker.wait(), min(left, BOOKMARK_SECONDS))
+                    # Not wait_for: before Python 3.12 it loses a cancellation that comes with the event.
+                    async with asyncio.timeout(min(left, BOOKMARK_SECONDS)):
+                        await waker.wait()
                 except TimeoutError:
                     if not waker.is_set():
                         # Nothing of this kind happened: everything until now has been seen.

@@ -85,7 +85,8 @@ class Workloads:
     async def _wait(self, waker: asyncio.Event, due: datetime | None) -> None:
         seconds = None if due is None else max(0.001, (due - self._clock.now()).total_seconds())
         try:
-            await asyncio.wait_for(waker.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await waker.wait()
         except TimeoutError:
             return
 
