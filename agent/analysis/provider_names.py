@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from agent.api.analysis import Metric
 from agent.api.names import SEQUENTIAL
+from agent.errors import Refused
 
 DRIVEN: Final = ("prometheus", "web", "job")
 """Members of `metric.provider`; and `plugin`, whose members are SEQUENTIAL and what is installed."""
@@ -15,7 +16,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     "wavefront": _WEB,
     "graphite": _WEB,
     "influxdb": _WEB,
-    "skywalking": _WEB,
+    "skywalking": "ask its PromQL service with the provider prometheus, see docs/providers.md",
     "cloudWatch": "ask a Prometheus that scrapes CloudWatch, or add a provider of your own, see docs/providers.md",
     "kayenta": f"compare canary and stable with plugin[{SEQUENTIAL}], or add a provider of your own, see"
     " docs/providers.md",
@@ -47,23 +48,26 @@ def field_of(kind: str, name: str) -> str:
     return f"provider.plugin[{name}]" if kind == "plugin" else f"provider.{name}"
 
 
-def problem_of(metric: Metric, plugins: Mapping[str, str]) -> str:
-    """Why the metric's provider is not driven, with what to use instead; "" when it is.
+def problem_of(metric: Metric, plugins: Mapping[str, str]) -> Refused | None:
+    """Why the metric's provider is not driven, with the field and what to use instead; None when it is.
 
     Args:
         plugins: the providers of third parties, by name: what is wrong with each, "" when nothing.
     """
     for kind, name in named(metric):
-        field = field_of(kind, name)
-        if kind != "plugin":
-            if name not in DRIVEN:
-                return f"{field} is not driven by Serinus: {INSTEAD.get(name) or _use(plugins)}"
-        elif name in plugins:
-            if plugins[name]:
-                return f"{field} cannot be used: {plugins[name]}"
-        elif name != SEQUENTIAL:
-            return f"{field} is not driven by Serinus: {_PLUGIN}"
-    return ""
+        text = _problem(kind, name, plugins)
+        if text:
+            return Refused(text, field=field_of(kind, name))
+    return None
+
+
+def _problem(kind: str, name: str, plugins: Mapping[str, str]) -> str:
+    if kind != "plugin":
+        instead = INSTEAD.get(name) or _use(plugins)
+        return "" if name in DRIVEN else f"not driven by Serinus: {instead}"
+    if name in plugins:
+        return f"cannot be used: {plugins[name]}" if plugins[name] else ""
+    return "" if name == SEQUENTIAL else f"not driven by Serinus: {_PLUGIN}"
 
 
 def _use(plugins: Mapping[str, Any]) -> str:

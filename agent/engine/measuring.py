@@ -94,7 +94,7 @@ class Measurer:
             async with asyncio.timeout(seconds):
                 made = await provider.measure(asked)
         except Refused as error:
-            made = failed(error.detail)
+            made = failed(str(error))
         except TimeoutError:
             made = failed(f"provider {name} did not answer within {seconds:g} s")
         except Exception:

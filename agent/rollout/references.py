@@ -228,7 +228,7 @@ def _provider_errors(
     of the judge."""
     name = template.metadata.name
     problems = [
-        (metric.name, problem_of(metric, plugins) or template_problem(metric))
+        (metric.name, str(problem_of(metric, plugins) or template_problem(metric)))
         for metric in template.spec.metrics or ()
     ]
     return [

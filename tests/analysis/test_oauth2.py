@@ -248,19 +248,19 @@ async def test_tokens_are_kept_of_so_many_clients_and_no_more(
         ({}, False),
         ({"tokenUrl": "https://idp/token", "clientId": "a", "clientSecret": "b"}, True),
         ({"tokenUrl": "https://idp/token", "clientId": "a"}, "clientSecret"),
-        ({"tokenUrl": "https://idp/token"}, "clientId, clientSecret"),
+        ({"tokenUrl": "https://idp/token"}, "clientId"),
         ({"clientId": "a", "clientSecret": "b"}, "tokenUrl"),
     ],
 )
 def test_all_of_it_or_nothing(given: dict[str, str], wanted: bool | str) -> None:
     settings = read(OAuth2, given)
     if isinstance(wanted, bool):
-        assert settings.is_wanted() is wanted
+        assert settings.is_wanted("web") is wanted
         return
     with pytest.raises(Refused) as error:
-        settings.is_wanted()
+        settings.is_wanted("web")
     assert error.value.detail == "missing mandatory parameter in metric for OAuth2 setup"
-    assert error.value.field == f"authentication.oauth2: {wanted}"
+    assert error.value.field == f"provider.web.authentication.oauth2.{wanted}"
 
 
 async def test_a_token_endpoint_that_is_no_url_is_named() -> None:

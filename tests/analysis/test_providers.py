@@ -152,13 +152,13 @@ async def test_web(answer: Response, phase: str) -> None:
         ({"web": {}, "prometheus": {}}, "exactly one provider"),
         (
             {"datadog": {}},
-            "provider.datadog is not driven by Serinus: ask its HTTP API with .* web",
+            "provider.datadog: not driven by Serinus: ask its HTTP API with .* web",
         ),
         (
             {"unheard": {}},
-            "provider.unheard is not driven by Serinus: use one of prometheus, web, job",
+            "provider.unheard: not driven by Serinus: use one of prometheus, web, job",
         ),
-        ({"plugin": {"a/b": {}}}, r"provider.plugin\[a/b\] is not driven .* of your own in Python"),
+        ({"plugin": {"a/b": {}}}, r"provider.plugin\[a/b\]: not driven .* of your own in Python"),
         ({"plugin": {"a/b": {}, "c/d": {}}}, "exactly one provider"),
         ({"plugin": "x"}, "provider.plugin"),
     ],

@@ -167,7 +167,7 @@ def judged(**own: Any) -> dict[str, Any]:
         ({**judged(), "count": None}, "metric errors which runs indefinitely"),
         (
             {"name": "errors", "provider": {"plugin": {"acme/judge": {}}}},
-            "provider.plugin[acme/judge] is not driven by Serinus",
+            "provider.plugin[acme/judge]: not driven by Serinus",
         ),
     ],
     ids=["as it should be", "a chance that is none", "a typing error", "no end", "another plugin"],

@@ -38,15 +38,19 @@ class OAuth2(Struct):
     client_secret: str = ""
     scopes: tuple[str, ...] = ()
 
-    def is_wanted(self) -> bool:
-        """Raises Refused, in Argo's words, when it is wanted and something is missing."""
+    def is_wanted(self, kind: str) -> bool:
+        """Raises Refused, in Argo's words, when it is wanted and something is missing.
+
+        Args:
+            kind: the provider it is of.
+        """
         given = (self.token_url, self.client_id, self.client_secret)
         if any(given) and not all(given):
             names = ("tokenUrl", "clientId", "clientSecret")
-            lacking = ", ".join(n for n, value in zip(names, given, strict=True) if not value)
+            lacking = next(name for name, value in zip(names, given, strict=True) if not value)
             raise Refused(
                 "missing mandatory parameter in metric for OAuth2 setup",
-                field=f"authentication.oauth2: {lacking}",
+                field=f"provider.{kind}.authentication.oauth2.{lacking}",
             )
         return all(given)
 

@@ -197,7 +197,7 @@ def plan(metric: Metric, default_address: str, now: datetime) -> Query:
         verify=not settings.get("insecure"),
         until=until,
         age=age,
-        oauth2=oauth2 if oauth2.is_wanted() else None,
+        oauth2=oauth2 if oauth2.is_wanted("prometheus") else None,
     )
 
 
@@ -205,7 +205,7 @@ def _settings(metric: Metric, default_address: str) -> tuple[dict[str, Any], str
     settings: dict[str, Any] = (metric.provider or {}).get("prometheus") or {}
     shape = read(Shape, settings)
     if shape.authentication is not None:
-        shape.authentication.oauth2.is_wanted()
+        shape.authentication.oauth2.is_wanted("prometheus")
     address = str(settings.get("address") or default_address)
     if not address:
         raise Refused("prometheus address is not configured", field="provider.prometheus.address")

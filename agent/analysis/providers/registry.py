@@ -62,8 +62,8 @@ def provider_of(metric: Metric, known: Mapping[str, Provider]) -> Provider:
         raise Refused(f"metric {metric.name!r} must name exactly one provider", field="provider")
     ((kind, name),) = found
     problem = problem_of(metric, plugin_problems(known))
-    if problem:
-        raise Refused(problem)
+    if problem is not None:
+        raise problem
     if name not in known:
-        raise Refused(f"{field_of(kind, name)} is not installed here")
+        raise Refused("not installed here", field=field_of(kind, name))
     return known[name]

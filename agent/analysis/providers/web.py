@@ -99,7 +99,7 @@ def plan(metric: Metric) -> Request:
     if (body or json_body is not None) and method not in _WITH_BODY:
         raise Refused("Body/JSONBody can only be used with POST or PUT WebMetric Method types")
     oauth2 = shape.authentication.oauth2
-    wanted = oauth2.is_wanted()
+    wanted = oauth2.is_wanted("web")
     headers = {header.key: header.value for header in shape.headers}
     if json_body is not None:
         headers["Content-Type"] = "application/json"
