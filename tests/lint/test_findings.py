@@ -208,7 +208,7 @@ CASES: tuple[tuple[str, list[str], Spoil], ...] = (
         {"name": "sevice", "value": "web"})),
     ("templates in a circle", ["SRN206", "SRN206"], both(extra("x", nested("a", "b")), extra("y", nested("b", "a")))),
     ("a template of templates", [], extra("x", nested("a", "success-rate"))),
-    ("a provider that is not driven", ["SRN204", "SRN207"], put("template", f"{METRIC}.provider", {"wavefront": {"query": "x"}})),
+    ("a provider that is not driven", ["ARG005", "SRN204", "SRN207"], put("template", f"{METRIC}.provider", {"wavefront": {"query": "x"}})),
     ("an address that is none", ["SRN207"], put("template", f"{PROMETHEUS}.address", "prometheus:9090")),
     ("a judge without arms", ["ARG005", "SRN204", "SRN207"], put("template", f"{METRIC}.provider", {"plugin": {"serinus/sequential": {}}})),
     ("no address", ["SRN208"], drop("template", f"{PROMETHEUS}.address")),
