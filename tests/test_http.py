@@ -143,8 +143,8 @@ async def test_after_much_cancelling_plain_requests_still_work(
         given_up = await asyncio.gather(*(impatient(http, url) for _ in range(30)))
         assert sum(given_up) > 30
         for _ in range(3):
-            assert (await http.request("GET", url)).body == b"ok"
-        many = await asyncio.gather(*(http.request("GET", url) for _ in range(100)))
+            assert (await http.request("GET", url, seconds=40)).body == b"ok"
+        many = await asyncio.gather(*(http.request("GET", url, seconds=40) for _ in range(100)))
         assert {got.status for got in many} == {200}
 
 

@@ -58,7 +58,9 @@ class Issuer:
         return JSONResponse({"rate": 0.5, "you": login})
 
 
-def metric(kind: str, url: str, token_url: str, path: str = "{$.rate}", **more: Any) -> Metric:
+def metric(
+    kind: str, url: str, token_url: str, path: str = "{$.rate}", seconds: int = 20, **more: Any
+) -> Metric:
     login = {
         "tokenUrl": token_url,
         "clientId": "shop",
@@ -67,8 +69,8 @@ def metric(kind: str, url: str, token_url: str, path: str = "{$.rate}", **more: 
     }
     authentication = {"oauth2": {**login, **more}}
     settings: dict[str, Any] = {
-        "web": {"url": f"{url}/x", "jsonPath": path, "timeoutSeconds": 1},
-        "prometheus": {"address": url, "query": "up", "timeout": 1},
+        "web": {"url": f"{url}/x", "jsonPath": path, "timeoutSeconds": seconds},
+        "prometheus": {"address": url, "query": "up", "timeout": seconds},
     }
     provider = {kind: {**settings[kind], "authentication": authentication}}
     conditions = {"web": "result != nil", "prometheus": "result[0] > 0"}
@@ -203,7 +205,7 @@ async def test_trouble_at_the_token_endpoint_is_bounded_and_named(
     http = Http()
     async with troubled(trouble, tmp_path) as url, web(Issuer().answer) as resource:
         async with asyncio.timeout(10):
-            made = await Desk(http, resource).measure(kind, f"{url}/token")
+            made = await Desk(http, resource).measure(kind, f"{url}/token", seconds=1)
         assert (made.phase, "no OAuth2 token" in made.message) == ("Error", True)
         assert SAYS[trouble] in made.message
     await http.aclose()
@@ -214,7 +216,7 @@ async def test_a_hundred_that_wait_for_one_slow_endpoint_wait_once(tmp_path: Pat
     async with troubled("slow", tmp_path) as url:
         desk = Desk(http, url)
         async with asyncio.timeout(10):
-            found = await asyncio.gather(*(desk.measure("web") for _ in range(100)))
+            found = await asyncio.gather(*(desk.measure("web", seconds=1) for _ in range(100)))
         assert {made.phase for made in found} == {"Error"}
     await http.aclose()
 
