@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from agent.analysis.providers.port import Provider
 from agent.analysis.providers.registry import plugin_problems, providers
@@ -135,7 +134,7 @@ def _analysis(
     return analysis
 
 
-def options(around: Around, plugins: Mapping[str, str] = MappingProxyType({})) -> Options:
+def options(around: Around, plugins: Mapping[str, str] | None = None) -> Options:
     """The settings of an engine, and the metric providers of third parties that it may find in templates."""
     engine = around.settings.engine
     return Options(
@@ -149,7 +148,7 @@ def options(around: Around, plugins: Mapping[str, str] = MappingProxyType({})) -
             correction_seconds=engine.correction_seconds,
             listener_seconds=engine.listener_seconds,
             route_status=engine.route_status,
-            plugins=plugins,
+            plugins=plugins or {},
         ),
         dump_directory=Path(engine.dump_directory) if engine.dump_directory else None,
         shutdown_seconds=engine.shutdown_seconds,
