@@ -1,8 +1,7 @@
 """An abort beside another engine: its cause and the intent; the engine takes the weight off.
 
 The cause goes first, as a note on the Rollout, so that everybody who sees the abort can tell why. That it
-could not be written is no reason not to abort. A pause of a hold of ours ends with it: while `spec.paused`
-is set Argo moves no pods, and after a change of replicas not even the weight.
+could not be written is no reason not to abort.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from agent.api.names import CONCLUDED
 from agent.api.times import format_time_ms
 from agent.clock import Clock
 from agent.engine.aborts import AbortIntent, AbortRun
-from agent.engine.companion.holds import Holds
 from agent.engine.crash_points import Reach
 from agent.engine.notes import Notes, noted
 from agent.engine.observe import Objects
@@ -63,7 +61,6 @@ class AbortByIntent:
     objects: Objects
     clock: Clock
     notes: Notes
-    holds: Holds
     reach: Reach
 
     def begin(self, key: Key, cause: Cause) -> AbortRun:
@@ -93,8 +90,7 @@ class _Run:
         return outcome
 
     async def take_off(self, *, announce: bool) -> None:
-        del announce  # what becomes of it is told when it is seen
-        await self._path.holds.settle(self._key)
+        """Nothing: the engine that drives does it, and what becomes of it is told when it is seen."""
 
     async def _swap(self, rollout: Object) -> None:
         path = self._path

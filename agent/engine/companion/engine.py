@@ -103,9 +103,7 @@ class CompanionEngine:
         self._intents = Intents(writer, objects, swap, notes, form)
         self._commands = Commands(objects, clock, swap, writer, notes)
         self._holds = Holds(objects, swap, notes, form)
-        path = AbortByIntent(
-            writer=writer, objects=objects, clock=clock, notes=notes, holds=self._holds, reach=reach
-        )
+        path = AbortByIntent(writer=writer, objects=objects, clock=clock, notes=notes, reach=reach)
         self._aborts = Aborts(path.begin, spawn=self._tasks.abort)
         rng = random.Random(options.seed)  # noqa: S311 - jitter, not a secret
 

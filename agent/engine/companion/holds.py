@@ -1,4 +1,8 @@
-"""Holds beside another engine: when they end without their alerts' doing, `spec.paused` ends with them."""
+"""Holds beside another engine: when they end without their alerts' doing, `spec.paused` ends with them.
+
+So it does with an abort: while `spec.paused` is set Argo moves no pods, and after a change of replicas not even
+the weight.
+"""
 
 import msgspec
 
