@@ -23,8 +23,21 @@ SCALE_STEP: st.SearchStrategy[dict[str, Any]] = st.one_of(
     ),
     st.just({"setCanaryScale": {"matchTrafficWeight": True}}),
 )
-STEPS = st.lists(STEP, min_size=0, max_size=6)
-STEPS_WITH_SCALES = st.lists(STEP | SCALE_STEP, min_size=0, max_size=6)
+EXPOSING = st.fixed_dictionaries({"setWeight": st.integers(1, 100)})
+
+
+def _lists(step: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Steps of any kind, most of which begin with traffic: little can go wrong without any."""
+    exposed = st.tuples(EXPOSING, st.lists(step, max_size=5)).map(lambda made: [made[0], *made[1]])
+    return exposed | exposed | exposed | st.lists(step, max_size=6)
+
+
+STEPS = _lists(STEP)
+STEPS_WITH_SCALES = _lists(STEP | SCALE_STEP)
+UNDER_WAY: tuple["Event", ...] = (
+    ("image", "v2"), ("passes", 6), ("time", 5), ("passes", 6),
+)  # fmt: skip
+"""A new version, and the passes in which it gets its pods, its name and its first weight."""
 CANARY: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
@@ -47,7 +60,7 @@ EVENT: st.SearchStrategy[Event] = st.one_of(
         st.just("analysis"), st.sampled_from(["Successful", "Failed", "Error", "Inconclusive"])
     ),
     st.tuples(st.just("time"), st.integers(1, 40)),
-    st.tuples(st.just("passes"), st.integers(1, 3)),
+    st.tuples(st.just("passes"), st.sampled_from([1, 2, 3, 10])),
 )
 SCALE: st.SearchStrategy[Event] = st.tuples(st.just("scale"), st.integers(0, 10))
 FOREIGN: st.SearchStrategy[Event] = st.tuples(st.just("foreign"), WEIGHT)

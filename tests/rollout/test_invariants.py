@@ -33,10 +33,10 @@ def _run(
     watch: Callable[[World, Write], None] = lambda _world, _write: None,
     looked: Callable[[World], None] = lambda _world: None,
 ) -> World:
-    """v1 is stable, v2 is set, then come the events; `watch` sees every write before it is done."""
+    """v1 is stable, v2 is on its way, then come the events; `watch` sees every write before it is done."""
     world = given.stable(steps, replicas=replicas, canary=canary, policy=policy)
     world.on_write = lambda write: watch(world, write)
-    for event in (("image", "v2"), *events):
+    for event in (*runs.UNDER_WAY, *events):
         runs.play(world, event, lambda: looked(world))
     return world
 
@@ -135,7 +135,7 @@ def _check_pods(world: World, write: Write) -> None:
 
 
 @MODEST
-@over(runs.STEPS, st.integers(1, 10), runs.CANARY, POLICY, runs.EVENTS)
+@over(runs.STEPS_WITH_SCALES, st.integers(1, 10), runs.CANARY, POLICY, runs.EVENTS)
 def test_i3_pods_behind_a_weight_stay(
     steps: list[dict[str, Any]],
     replicas: int,

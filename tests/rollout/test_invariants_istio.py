@@ -32,7 +32,7 @@ def _users(world: World) -> list[Object]:
 
 
 def _play(world: World, events: list[runs.Event]) -> None:
-    for event in (("image", "v2"), *events):
+    for event in (*runs.UNDER_WAY, *events):
         runs.play(world, event)
 
 
