@@ -168,6 +168,8 @@ class _Parts:
                 driver = self._engines.analysis
                 analysis = group.create_task(driver.run(), name="analysis")
                 stack.push_async_callback(self._end_analysis, driver, analysis)
+            if self._engines.shares is not None:
+                self._own(group, stack, self._engines.shares.run(), "shares")
             engine = group.create_task(self.engine.run(), name="engine")
             stack.push_async_callback(self._end_engine, engine)
             records = group.create_task(self._receive(), name="records")

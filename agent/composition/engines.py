@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.analysis.providers.instant import instant
 from agent.analysis.providers.port import Provider
 from agent.analysis.providers.registry import plugin_problems, providers
 from agent.bus.topics import ROLLOUTS
@@ -17,6 +18,7 @@ from agent.engine.measure import AnalysisDriver
 from agent.engine.options import Options
 from agent.engine.other_engine import OtherEngine
 from agent.engine.ownership import Ownership
+from agent.engine.shares import ShareMeter
 from agent.engine.switch import Driving, Switch
 from agent.rollout.decide import decide
 from agent.rollout.types import Policy
@@ -29,11 +31,13 @@ class Engines:
     Attributes:
         engine: the one that the doors know.
         analysis: measures and judges; None where Argo does.
+        shares: confirms weights by the requests; None where Argo drives.
         note: for readiness, what this process does if not what the settings ask for; "" when it does.
     """
 
     engine: Switch | CompanionEngine
     analysis: AnalysisDriver | None
+    shares: ShareMeter | None
     note: Callable[[], str]
 
 
@@ -42,7 +46,9 @@ def engines(around: Around) -> Engines:
     if around.settings.engine.mode == "companion":
         companion = _companion(around)
         around.cache.on_change(companion.changed)
-        return Engines(engine=companion, analysis=None, note=lambda: "companion: as set")
+        return Engines(
+            engine=companion, analysis=None, shares=None, note=lambda: "companion: as set"
+        )
     return _driving(around)
 
 
@@ -82,7 +88,16 @@ def _driving(around: Around) -> Engines:
     analysis = _analysis(around, driving, known)
     around.cache.on_change(switch.changed)
     around.cache.on_change(analysis.changed)
-    return Engines(engine=switch, analysis=analysis, note=lambda: switch.note)
+    shares = ShareMeter(
+        around.cluster,
+        around.cache,
+        around.clock,
+        instant(around.http, around.settings.prometheus.address, around.clock),
+        around.routers,
+        owns=driving.owns,
+        least=around.settings.prometheus.confirm_requests,
+    )
+    return Engines(engine=switch, analysis=analysis, shares=shares, note=lambda: switch.note)
 
 
 def _companion(around: Around) -> CompanionEngine:

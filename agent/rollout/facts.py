@@ -13,7 +13,7 @@ from agent.api.holds import Hold, decode_holds
 from agent.api.meta import Object, Ref
 from agent.api.rollout import CanaryStrategy, Rollout, Step
 from agent.api.times import parse_time
-from agent.rollout import defaults, replica_sets, shapes
+from agent.rollout import defaults, replica_sets, shapes, share_confirmation
 from agent.rollout.experiment_weights import current_experiment
 from agent.rollout.hashes import pod_template_hash, step_hash
 from agent.rollout.replica_sets import ReplicaSetView
@@ -68,10 +68,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         """The named wait for the routes to be in force; "" when they are, or do not tell."""
         if self.confirmation.verified is not False:
             return ""
-        return (
-            f"waits for the routes to take effect: {self.confirmation.reason} "
-            f"({names.ROUTE_STATUS}: ignored goes on without)"
-        )
+        found = self.confirmation
+        return f"waits for the routes to take effect: {found.reason} ({found.way_out})"
 
     @property
     def canary(self) -> CanaryStrategy:
@@ -128,7 +126,7 @@ def read_facts(observation: Observation, router: Router | None, rollout: Rollout
         live_weight=live,
         routes_agree=_agree(rollout, router, observation.routes, live),
         live_managed=managed,
-        confirmation=_confirmation(rollout, router, observation),
+        confirmation=_confirmation(rollout, router, observation, live),
         settled_since=_settled(rollout, live, managed),
         experiment=current_experiment(rollout, observation.experiments),
         holds=_holds(rollout),
@@ -192,14 +190,14 @@ def _agree(
 
 
 def _confirmation(
-    rollout: Rollout, router: Router | None, observation: Observation
+    rollout: Rollout, router: Router | None, observation: Observation, live: int | None
 ) -> Confirmation:
     if router is None:
         return Confirmation()
     found = router.confirmation(rollout, observation.routes)
     if observation.policy.route_status == "ignored":
-        return Confirmation(in_listener=found.in_listener)
-    return found
+        found = Confirmation(in_listener=found.in_listener)
+    return share_confirmation.confirmation(rollout, live, found)
 
 
 def _settled(rollout: Rollout, live: int | None, managed: tuple[str, ...]) -> datetime | None:

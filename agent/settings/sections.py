@@ -277,6 +277,14 @@ class PrometheusSettings(Section):
             description="with compat safe, ask also whether the series behind a query's ranges are live"
         ),
     ] = True
+    confirm_requests: Annotated[
+        int,
+        Doc(
+            description="requests that must be seen before their shares confirm a weight (annotation serinus.dev/confirm-shares)",
+            ge=100,
+            le=1_000_000,
+        ),
+    ] = 500
 
 
 class HttpSettings(Section):

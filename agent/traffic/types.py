@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from agent.api.meta import Object, Ref
+from agent.api.names import ROUTE_STATUS
 from agent.api.rollout import Rollout, SetHeaderRoute, SetMirrorRoute, WeightDestination
 
 RouteObjects = Mapping[Ref, Object]
@@ -92,12 +93,14 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
         verified: True: it says so, of this very generation; False: it does not, or not yet: nothing is raised
             and no pod removed until it does; None: objects of this kind do not tell.
         reason: what is missing, for people; "" unless `verified` is False.
+        way_out: how to go on without it, for people.
         in_listener: each change of weights replaces listeners of the proxies, and with them connections: raises
             keep a distance (lowers never wait).
     """
 
     verified: bool | None = None
     reason: str = ""
+    way_out: str = f"{ROUTE_STATUS}: ignored goes on without"
     in_listener: bool = False
 
 
