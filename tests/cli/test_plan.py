@@ -21,7 +21,7 @@ from agent.cluster.local.server import Options, local_cluster_running
 from agent.cluster.port import KINDS
 from agent.rollout.preview import preview
 from tests.rollout.istio_world import istio_world
-from tests.simulation.manifests import rollout, virtual_service
+from tests.simulation.manifests import PING_PONG, rollout, virtual_service
 
 HEADER = {"name": "beta", "match": [{"headerName": "x", "headerValue": {"exact": "1"}}]}
 STEPS: list[dict[str, Any]] = [
@@ -116,6 +116,117 @@ def test_two_rollouts_on_one_route_are_refused() -> None:
     assert code == 1
     assert "is also driven by Rollout shop/twin" in said
     assert "is also driven by Rollout shop/web" in said
+
+
+def _named(name: str, namespace: str = "shop", **spec: Any) -> Object:
+    """A VirtualService with these members of a spec instead of its http routes."""
+    made = virtual_service()
+    made["metadata"] = {"name": name, "namespace": namespace}
+    if spec:
+        made["spec"] = {"hosts": ["a.example.com"], **spec}
+    return made
+
+
+def _driven(istio: dict[str, Any], **canary: Any) -> Object:
+    made = rollout([{"setWeight": 20}], **canary)
+    made["spec"]["strategy"]["canary"]["trafficRouting"] = {"istio": istio}
+    return made
+
+
+def _pair(suffix: str = "", **inner: Any) -> list[Object]:
+    return [
+        {"destination": {"host": f"web-{role}{suffix}", **inner}, "weight": weight}
+        for role, weight in (("stable", 100), ("canary", 0))
+    ]
+
+
+_FULL = ".shop.svc.cluster.local"
+_RULE: Object = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "DestinationRule",
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {"host": "web", "subsets": [{"name": "stable"}, {"name": "canary"}]},
+}
+_SUBSETS: list[Object] = [
+    {"destination": {"host": "web", "subset": role}, "weight": weight}
+    for role, weight in (("stable", 100), ("canary", 0))
+]
+
+
+@pytest.mark.parametrize(
+    ("objects", "lines"),
+    [
+        pytest.param(
+            [
+                _driven({"virtualService": {"name": "web", "tlsRoutes": [{"port": 443, "sniHosts": ["a.example.com"]}]}}),
+                _named("web", tls=[{"match": [{"port": 443, "sniHosts": ["a.example.com"]}], "route": _pair()}]),
+            ],
+            ["    raise: canary weight 20 on VirtualService shop/web", "    +      weight: 80"],
+            id="tls",
+        ),
+        pytest.param(
+            [
+                _driven({"virtualService": {"name": "web", "tcpRoutes": [{"port": 5432}]}}),
+                _named("web", tcp=[{"match": [{"port": 5432}], "route": _pair()}]),
+            ],
+            ["    raise: canary weight 20 on VirtualService shop/web", "    +      weight: 80"],
+            id="tcp",
+        ),
+        pytest.param(
+            [
+                _driven({"virtualServices": [{"name": "web", "routes": ["primary"]}, {"name": "edge.gates", "routes": ["primary"]}]}),
+                _named("web"), {**_named("edge", "gates"), "spec": {**virtual_service()["spec"], "hosts": ["b.example.com"]}},
+            ],
+            ["    raise: canary weight 20 on VirtualService shop/web", "    raise: canary weight 20 on VirtualService gates/edge"],
+            id="several, in two namespaces",
+        ),
+        pytest.param(
+            [
+                _driven({"virtualService": {"name": "leaf.team"}}),
+                _named("root", http=[{"match": [{"uri": {"prefix": "/"}}], "delegate": {"name": "leaf", "namespace": "team"}}]),
+                {**_named("leaf", "team"), "spec": {"http": [{"route": _pair(_FULL)}]}},
+            ],
+            ["    raise: canary weight 20 on VirtualService team/leaf", "--- VirtualService/team/leaf"],
+            id="a delegate",
+        ),
+        pytest.param(
+            [
+                _driven(
+                    {"virtualService": {"name": "web"}, "destinationRule": {"name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable"}},
+                    canaryService="", stableService="",
+                ),
+                _named("web", http=[{"route": _SUBSETS}]), _RULE,
+            ],
+            ["  begin: the canary's names come over (canary weight 0)", "    repoint: subsets select canary=", "--- DestinationRule/shop/web", "  after the promotion (canary weight 0)"],
+            id="subsets",
+        ),
+        pytest.param(
+            [_driven({"virtualService": {"name": "web", "routes": ["primary"]}}, **PING_PONG), _named("web")],
+            ["  after the promotion: ping and pong change their roles (canary weight 0)\n    no route object changes"],
+            id="ping and pong",
+        ),
+    ],
+)  # fmt: skip
+def test_every_kind_of_route_is_shown(objects: list[Object], lines: list[str]) -> None:
+    code, said, trouble = serinus("-f", "-", text=manifests(*objects))
+    assert code == 0, said + trouble
+    for line in (
+        *lines,
+        "  step 1: setWeight: 20 (canary weight 20)",
+        "  promotion: all",
+        "  an abort",
+    ):
+        assert line in said, said
+
+
+def test_a_root_is_refused_with_the_delegate_to_name() -> None:
+    root = _named("web", http=[{"match": [{}], "delegate": {"name": "leaf", "namespace": "team"}}])
+    ro = _driven({"virtualService": {"name": "web"}})
+    code, said, _ = serinus("-f", "-", text=manifests(ro, root))
+    assert code == 1
+    assert (
+        "delegates to the VirtualService 'leaf.team', which has the weights: name that one" in said
+    )
 
 
 def test_without_a_router_no_route_changes() -> None:
