@@ -140,6 +140,9 @@ class _Walk:
         else:
             self._add("finish", Desired(stable_hash=self._new))
         self._add("finish", Desired(canary_weight=0, managed=gone), text=text)
+        if self._router.plan(self._rollout, self._routes, Desired(canary_weight=0)).changes:
+            # What marks a route while a canary is out goes once its weights are back.
+            self._add("finish", Desired(canary_weight=0, managed=gone))
         self._routes, self._rollout = exposed, rollout
         self._add("abort", Desired(canary_weight=0, managed=gone))
 

@@ -17,6 +17,7 @@ from agent.traffic.gateway_rules import (
     MAX_WEIGHT,
     canary_share,
     check_scale,
+    dicts,
     full_weight,
     pairs_of,
     service_names,
@@ -34,6 +35,10 @@ from agent.traffic.types import (
     RouteObjects,
     RoutePlan,
     Router,
+)
+
+_NO_EXPERIMENTS = (
+    "experiments get no weight of a Gateway API route: leave the weight out of their templates"
 )
 
 
@@ -54,6 +59,7 @@ class Gateway(Router):
             _check_services(rollout)
             check_names(rollout)
             _check_managed(rollout, config)
+            _check_experiments(rollout)
         except Refused as error:
             return (FieldError(error.field or FIELD, error.detail),)
         errors: list[FieldError] = []
@@ -126,8 +132,7 @@ class Gateway(Router):
             if trouble:
                 refusal = refusal or FieldError(trouble.field or at.field, trouble.detail)
         if any(item.weight for item in desired.additional):
-            why = "experiments get no weight of a Gateway API route: leave the weight out of their templates"
-            refusal = refusal or FieldError(FIELD, why)
+            refusal = refusal or FieldError(FIELD, _NO_EXPERIMENTS)
         order = ("lower",) if refusal else ("lower", "repoint", "raise")
         sorted_changes = tuple(
             change for kind in order for change in changes if change.direction == kind
@@ -189,6 +194,16 @@ def _check_managed(rollout: Rollout, config: Config) -> None:
             "a step sets a header or mirror route, and no route takes one: set useHeaderRoutes: true on an "
             "HTTPRoute or GRPCRoute"
         )
+
+
+def _check_experiments(rollout: Rollout) -> None:
+    canary = rollout.spec.strategy.canary
+    for index, step in enumerate((canary.steps if canary else None) or ()):
+        for template in dicts((step.experiment or {}).get("templates")):
+            if template.get("weight") is not None:
+                raise Refused(
+                    _NO_EXPERIMENTS, field=f"spec.strategy.canary.steps[{index}].experiment"
+                )
 
 
 def _check_route(rollout: Rollout, at: Route, objects: RouteObjects) -> None:

@@ -21,7 +21,13 @@ from agent.cluster.local.server import Options, local_cluster_running
 from agent.cluster.port import KINDS
 from agent.rollout.preview import preview
 from tests.rollout.istio_world import istio_world
-from tests.simulation.manifests import PING_PONG, rollout, virtual_service
+from tests.simulation.manifests import (
+    PING_PONG,
+    http_route,
+    on_http_routes,
+    rollout,
+    virtual_service,
+)
 
 HEADER = {"name": "beta", "match": [{"headerName": "x", "headerValue": {"exact": "1"}}]}
 STEPS: list[dict[str, Any]] = [
@@ -76,6 +82,40 @@ def test_every_step_is_shown_with_the_difference_it_makes(folder: Path) -> None:
     ):
         assert line in said, line
     assert "admin" not in [line.strip("+- ") for line in said.splitlines() if line[4:5] in "+-"]
+
+
+def on_routes(*routes: Object) -> str:
+    made = a_rollout()
+    names = [route["metadata"]["name"] for route in routes]
+    made["spec"]["strategy"]["canary"]["trafficRouting"] = on_http_routes(*names)
+    return manifests(made, *routes)
+
+
+def test_gateway_api_routes_are_shown_as_well() -> None:
+    code, said, _ = serinus("-f", "-", text=on_routes(http_route(), http_route("internal")))
+    assert code == 0
+    for line in (
+        "    raise: managed routes 'beta' on HTTPRoute shop/web",
+        "    raise: canary weight 20 on HTTPRoute shop/internal",
+        "--- HTTPRoute/shop/web",
+        "    +        name: x\n",
+        "    -      weight: 100\n",
+        "    +      weight: 80\n",
+        "    lower: canary weight 0 on HTTPRoute shop/web",
+        "    repoint: the label rollouts.argoproj.io/gatewayapi-canary is taken from HTTPRoute shop/web",
+    ):
+        assert line in said, line
+    code, said, _ = serinus("-f", "-", "-o", "json", text=on_routes(http_route()))
+    (item,) = msgspec.json.decode(said)
+    assert (code, item["router"]) == (0, "argoproj-labs/gatewayAPI")
+
+
+def test_a_gateway_api_route_that_cannot_be_driven_is_refused_with_the_fix() -> None:
+    lone = http_route()
+    del lone["spec"]["rules"][1]["backendRefs"][1]
+    code, said, _ = serinus("-f", "-", text=on_routes(lone))
+    assert code == 1
+    assert "put both into one rule" in said
 
 
 def test_json_is_for_programs(folder: Path) -> None:

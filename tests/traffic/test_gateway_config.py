@@ -116,6 +116,11 @@ def test_what_cannot_be_read_is_refused_by_field(
             "'Beta_1' cannot be",
         ),
         (
+            {"steps": [{"pause": {}}, {"experiment": {"templates": [{"name": "a", "weight": 5}]}}]},
+            "spec.strategy.canary.steps[1].experiment",
+            "experiments get no weight",
+        ),
+        (
             {
                 "config": {"httpRoutes": [{"name": "web"}]},
                 "managed": ("beta",),
