@@ -283,6 +283,14 @@ async def test_readiness_names_what_is_missing(reason: str, status: int) -> None
     }
 
 
+@pytest.mark.parametrize("note", ["", "companion: another engine lives"])
+async def test_a_note_is_shown_and_keeps_nobody_from_being_ready(note: str) -> None:
+    async with client(Taken(), notes={"engine": lambda: note}) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json().get("notes") == ({"engine": note} if note else None)
+
+
 async def test_the_webhook_handshake_is_answered() -> None:
     async with client(Taken()) as http:
         answer = await http.options("/", headers={"webhook-request-origin": "events.example"})
