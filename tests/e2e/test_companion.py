@@ -7,7 +7,7 @@ import asyncio
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,24 +15,20 @@ from typing import Any, Final
 import httpx
 import msgspec
 import pytest
-import yaml
 
-from agent.api.meta import Object
 from agent.api.times import format_time
 from agent.cluster.kubernetes import KubernetesCluster
 from agent.cluster.port import KINDS
 from agent.errors import Forbidden
-from tests.contract.objects import a_name
-from tests.e2e.bed.kubernetes_api import Api
 from tests.e2e.bed.run import Run
 from tests.e2e.manifests import NAME, in_namespace, indefinite
-from tests.e2e.processes import ROOT, Process, free_port, until
+from tests.e2e.processes import Process, free_port, until
 from tests.e2e.real import connected
+from tests.e2e.roles import COMPANION, with_role
 from tests.e2e.stage import Stage, firing, staged_on
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 DATA: Final = Path(__file__).parent / "data"
-ACCOUNT: Final = "serinus-companion"
 
 
 def configured(stage: Stage, name: str, **sections: dict[str, Any]) -> Path:
@@ -54,45 +50,6 @@ def an_engine(stage: Stage) -> Process:
     return Process("engine", "-m", "agent", "--config", str(path), directory=stage.directory)
 
 
-def shipped_role(namespace: str, suffix: str) -> list[Object]:
-    """deploy/companion/rbac.yaml for this namespace, its cluster-wide parts under names of their own."""
-    text = (ROOT / "deploy/companion/rbac.yaml").read_text()
-    objects = list(
-        yaml.safe_load_all(text.replace("namespace: serinus", f"namespace: {namespace}"))
-    )
-    for obj in objects:
-        if obj["kind"].startswith("Cluster"):
-            obj["metadata"]["name"] += suffix
-        if obj["kind"] == "ClusterRoleBinding":
-            obj["roleRef"]["name"] += suffix
-    return objects
-
-
-@asynccontextmanager
-async def with_the_role(bed: Run, stage: Stage) -> AsyncIterator[Path]:
-    """A kubeconfig of the shipped service account."""
-    where = bed.part("kubernetes")
-    admin = _read(where["kubeconfig"])
-    ca = Path(admin["clusters"][0]["cluster"]["certificate-authority"])
-    objects = shipped_role(stage.namespace, f"-{a_name()}")
-    with closing(Api(where["server"], admin["users"][0]["user"]["token"], ca)) as api:
-        for obj in objects:
-            api.apply(obj)
-        tokens = f"/api/v1/namespaces/{stage.namespace}/serviceaccounts/{ACCOUNT}/token"
-        admin["users"][0]["user"]["token"] = api.post(tokens, {"spec": {}})["status"]["token"]
-        path = stage.directory / "companion.kubeconfig"
-        path.write_text(yaml.safe_dump(admin))
-        try:
-            yield path
-        finally:
-            for obj in objects:
-                if obj["kind"].startswith("Cluster"):
-                    plural = f"{obj['kind'].lower()}s"
-                    api.delete(
-                        f"/apis/rbac.authorization.k8s.io/v1/{plural}/{obj['metadata']['name']}"
-                    )
-
-
 @asynccontextmanager
 async def ending(stage: Stage) -> AsyncIterator[None]:
     """End the agent, whatever happens inside."""
@@ -104,17 +61,12 @@ async def ending(stage: Stage) -> AsyncIterator[None]:
             await stage.agent.wait()
 
 
-def _read(kubeconfig: str) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(Path(kubeconfig).read_text())
-    return config
-
-
 @asynccontextmanager
 async def beside(bed: Run, directory: Path) -> AsyncIterator[tuple[Stage, Process]]:
     """A companion with the shipped role (the stage's agent) and an engine; the first version is deployed."""
     async with (
         staged_on(bed.part("kubernetes")["kubeconfig"], directory) as stage,
-        with_the_role(bed, stage) as kubeconfig,
+        with_role(bed, stage, COMPANION) as kubeconfig,
     ):
         path = configured(
             stage, "companion", cluster={"kubeconfig": str(kubeconfig), "namespaces": []},
@@ -214,7 +166,7 @@ async def test_a_hold_pauses_until_its_alert_is_resolved(tmp_path: Path, bed: Ru
 async def test_the_shipped_role_allows_nothing_more(tmp_path: Path, bed: Run) -> None:
     async with (
         staged_on(bed.part("kubernetes")["kubeconfig"], tmp_path) as stage,
-        with_the_role(bed, stage) as kubeconfig,
+        with_role(bed, stage, COMPANION) as kubeconfig,
         connected(kubeconfig) as client,
     ):
         await stage.apply(*in_namespace(indefinite(), stage.namespace))
