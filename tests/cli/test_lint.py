@@ -1,8 +1,6 @@
 """`serinus lint` as its user sees it."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli.root import app
-from agent.clock import SystemClock
-from agent.cluster.kubernetes import connect
-from agent.cluster.local.server import Options, local_cluster_running
-from agent.cluster.port import KINDS
 from agent.lint.source import MAX_BYTES
+from tests.cli.live import cluster_with
 from tests.lint.manifests import put, shop, spoilt, text_of
 
 WAITS = spoilt(put("rollout", "spec.strategy.canary.steps.1.pause", {}))
@@ -113,33 +108,14 @@ def test_help_has_examples() -> None:
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Iterator[Path]:
-    """A cluster on a loop in another thread: it has the shop but the Rollout, and a rival of it."""
-    ready, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def live() -> None:
-        clock = SystemClock()
-        async with local_cluster_running(Options(kubeconfig=tmp_path / "k"), clock):
-            cluster = await connect(clock, kubeconfig=tmp_path / "k")
-            objects = shop()
-            rival = objects.pop("rollout")
-            rival["metadata"]["name"] = "rival"
-            rival["spec"]["replicas"] = 0
-            for name in ("stable", "canary", "route", "template"):
-                await cluster.create(KINDS[objects[name]["kind"]], objects[name])
-            await cluster.create(KINDS["Rollout"], rival)
-            await cluster.aclose()
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(live()))
-    thread.start()
-    assert ready.wait(10)
-    yield tmp_path / "k"
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-    assert not thread.is_alive()
-    loop.close()
+    """A cluster that has the shop but the Rollout, and a rival of it."""
+    objects = shop()
+    rival = objects.pop("rollout")
+    rival["metadata"]["name"] = "rival"
+    rival["spec"]["replicas"] = 0
+    named = [objects[name] for name in ("stable", "canary", "route", "template")]
+    with cluster_with([*named, rival], tmp_path) as found:
+        yield found
 
 
 def test_live_looks_up_what_is_named(kubeconfig: Path, tmp_path: Path) -> None:

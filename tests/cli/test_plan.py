@@ -1,7 +1,5 @@
 """`serinus plan` as its user sees it, and that it says what the engine does."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import timedelta
@@ -15,11 +13,8 @@ from typer.testing import CliRunner
 
 from agent.api.meta import Object, Ref
 from agent.cli.root import app
-from agent.clock import SystemClock
-from agent.cluster.kubernetes import connect
-from agent.cluster.local.server import Options, local_cluster_running
-from agent.cluster.port import KINDS
 from agent.rollout.preview import preview
+from tests.cli.live import cluster_with
 from tests.rollout.istio_world import istio_world
 from tests.simulation.manifests import (
     PING_PONG,
@@ -285,30 +280,14 @@ def test_help_has_examples() -> None:
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Iterator[Path]:
-    """A cluster on a loop in another thread, with a VirtualService that Git does not have."""
-    ready, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def live() -> None:
-        clock = SystemClock()
-        async with local_cluster_running(Options(kubeconfig=tmp_path / "k"), clock):
-            cluster = await connect(clock, kubeconfig=tmp_path / "k")
-            route = virtual_service()
-            route["spec"]["http"][1]["route"][1]["weight"] = 7
-            for obj in (route, {**a_rollout([]), "spec": {**a_rollout([])["spec"], "replicas": 1}}):
-                await cluster.create(KINDS[obj["kind"]], obj)
-            await cluster.aclose()
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(live()))
-    thread.start()
-    assert ready.wait(10)
-    yield tmp_path / "k"
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-    assert not thread.is_alive()
-    loop.close()
+    """A cluster with a VirtualService that Git does not have."""
+    route = virtual_service()
+    route["spec"]["http"][1]["route"][1]["weight"] = 7
+    made = a_rollout([])
+    with cluster_with(
+        [route, {**made, "spec": {**made["spec"], "replicas": 1}}], tmp_path
+    ) as found:
+        yield found
 
 
 def test_live_takes_the_route_objects_from_the_cluster(kubeconfig: Path, tmp_path: Path) -> None:
