@@ -7,6 +7,7 @@ import typer
 
 import agent
 from agent.cli import cluster, events, kafka
+from agent.cli.analyze import analyze
 from agent.cli.crds import crds
 from agent.cli.lint import lint
 from agent.cli.plan import plan
@@ -28,6 +29,7 @@ settings_app = typer.Typer(
 app.add_typer(settings_app, name="settings")
 app.command()(plan)
 app.command()(lint)
+app.command()(analyze)
 app.command()(crds)
 
 
