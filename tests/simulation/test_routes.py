@@ -1,6 +1,7 @@
 """Several route objects and managed routes: a death, a lost race or a foreign writer at every single write."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
@@ -143,16 +144,17 @@ def test_three_routes_go_together_and_come_back_to_what_they_were(kind: str) -> 
     assert weights[-1] == 0
 
 
-def every_write(end: str, kind: str = VIRTUAL_SERVICE) -> list[int]:
-    """Numbers of all the writes after the first version."""
+def writes(end: str, kind: str, every: int) -> list[int]:
+    """Numbers of writes after the first version: one of `every`, or (`make soak`) all of them."""
     made = calm(end, kind)
-    return list(range(made.first_write + 1, made.writes + 1))
+    step = 1 if os.environ.get("SERINUS_EVERY_WRITE") else every
+    return list(range(made.first_write + 1, made.writes + 1, step))
 
 
 @pytest.mark.parametrize("kind", [VIRTUAL_SERVICE, HTTP_ROUTE])
 @pytest.mark.parametrize("end", [PROMOTED, ABORTED])
 def test_a_death_after_any_write_is_finished_by_the_next_process(end: str, kind: str) -> None:
-    for number in every_write(end, kind)[:: 4 if kind == VIRTUAL_SERVICE else 9]:
+    for number in writes(end, kind, 4 if kind == VIRTUAL_SERVICE else 9):
         made = Run(end, death_after(number), kind)
         run(made.play())
         assert made.world.crashes == 1
@@ -166,7 +168,7 @@ def test_a_write_that_fails_wherever_it_is_leaves_nothing_half_moved(
     end: str, error: type[Exception], kind: str
 ) -> None:
     step = 4 if error is Conflict else 9
-    for number in every_write(end, kind)[:: step if kind == VIRTUAL_SERVICE else 3 * step]:
+    for number in writes(end, kind, step if kind == VIRTUAL_SERVICE else 3 * step):
         made = Run(end, refusal_at(number, error), kind)
         run(made.play())
         made.check()
@@ -178,7 +180,7 @@ def test_a_write_that_fails_wherever_it_is_leaves_nothing_half_moved(
 def test_a_foreign_writer_at_any_moment_changes_no_invariant(
     end: str, weight: int, kind: str
 ) -> None:
-    for count, number in enumerate(every_write(end, kind)[:: 6 if kind == VIRTUAL_SERVICE else 12]):
+    for count, number in enumerate(writes(end, kind, 6 if kind == VIRTUAL_SERVICE else 12)):
         name = ROUTES[count % len(ROUTES)]
         made = Run(end, foreign_writer_at(number, name, weight), kind)
         run(made.play())
