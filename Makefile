@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e bed bed-build bed-down soak format lock clean
+.PHONY: help setup demo test check e2e bench bed bed-build bed-down soak format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: $(READY) ## unit, property, contract, scenario and simulation tests, and t
 
 e2e: bed-build ## the shipped processes on real servers: agent, alerts, Kafka, API server, kill -9
 	$(BIN)/python -m pytest -m e2e -n 2 tests
+
+bench: bed-build ## the promises in numbers, as ratios to raw hops of the same run (docs/performance.md)
+	$(BIN)/python -m tests.bench
 
 bed: $(READY) ## start the real servers on free ports and say where; twice is no harm (bed-down ends them)
 	@$(BIN)/python -m tests.e2e.bed up

@@ -1,0 +1,1 @@
+"""The promises in numbers: `python -m tests.bench` (docs/performance.md)."""
