@@ -1,6 +1,6 @@
 """Alerts stop rollouts: firing ones abort or hold, resolved ones end holds, level checks gate raises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -129,14 +129,19 @@ class AlertHandler:
 
     def _match(self, alert: Alert) -> Match:
         named = alert.labels.get("rollout", "")
-        namespace = (
-            named.partition("/")[0] if "/" in named else namespace_of(alert.labels, self._rules)
-        )
+        if "/" in named:
+            namespace, _, name = named.partition("/")
+        else:
+            namespace, name = namespace_of(alert.labels, self._rules), named
         if not namespace:
             return Match()
-        return match(
-            alert.labels, candidates(self._engine, self._engine.views(namespace)), self._rules
-        )
+        # In a storm the hundredth alert must not look at each of a thousand rollouts: the name goes first.
+        view = self._engine.view(Key(namespace, name)) if name else None
+        if view is not None or "/" in named:
+            views: Iterable[View] = (view,) if view is not None else ()
+        else:
+            views = self._engine.views(namespace)
+        return match(alert.labels, candidates(self._engine, views), self._rules)
 
     async def _apply(self, alert: Alert, found: Match, key: Key, event: Event | None) -> str:
         """Do to one rollout what the policy says; the kind of action."""

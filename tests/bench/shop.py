@@ -1,15 +1,18 @@
 """Rollouts for measuring: each with its Services and its route, all alike."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
 from agent.api.meta import Object
 from agent.cluster.kubernetes import KubernetesCluster
 from agent.cluster.port import KINDS
+from agent.errors import AlreadyExists, NotFound, Unavailable
 
 WEIGHT: Final = 20
-PARALLEL: Final = 24
+PARALLEL: Final = 8
+TRIES: Final = 5
 PAUSED: Final[list[dict[str, Any]]] = [{"setWeight": WEIGHT}, {"pause": {}}]
 
 
@@ -92,11 +95,24 @@ async def create(
         async with gate:
             made = rollout(name, namespace, "web:1", replicas=replicas)
             for obj in (*around(name, namespace), made):
-                await cluster.create(KINDS[obj["kind"]], obj)
+                await _made(cluster, obj)
 
     async with asyncio.TaskGroup() as group:
         for name in names:
             group.create_task(one(name))
+
+
+async def _made(cluster: KubernetesCluster, obj: Object) -> None:
+    """Create it; a server that is still busy with those before is asked again."""
+    for _ in range(TRIES):
+        with contextlib.suppress(AlreadyExists, Unavailable):
+            await cluster.create(KINDS[obj["kind"]], obj)
+            return
+        with contextlib.suppress(NotFound, Unavailable):
+            meta = obj["metadata"]
+            await cluster.get(KINDS[obj["kind"]], meta["namespace"], meta["name"])
+            return
+    raise Unavailable(f"{obj['kind']} {obj['metadata']['name']} could not be made")
 
 
 async def set_image(
