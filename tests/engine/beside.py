@@ -13,8 +13,9 @@ from agent.cluster.port import KINDS, Kind
 from agent.engine.companion.engine import CompanionEngine
 from agent.engine.options import Options
 from agent.traffic.routers import ROUTERS
+from tests.simulation.bus import SimulatedBus
 from tests.simulation.faults import CALM, Connection, Crash, Weather
-from tests.simulation.world import SimulatedBus, World
+from tests.simulation.world import World
 
 NAMESPACE: Final = "serinus"
 CACHED: Final = ("Rollout", "ReplicaSet", "AnalysisRun", "VirtualService")

@@ -24,11 +24,12 @@ from agent.rollout.decide import decide
 from agent.rollout.types import Policy
 from agent.traffic.routers import ROUTERS
 from tests.engine.beside import NAMESPACE
+from tests.simulation.bus import SimulatedBus
 from tests.simulation.faults import CALM
 from tests.simulation.manifests import KEY, namespace, rollout, service, virtual_service
 from tests.simulation.scenario import alert, is_promoted, set_image
 from tests.simulation.virtual import run
-from tests.simulation.world import CACHED, SimulatedBus, World
+from tests.simulation.world import CACHED, World
 
 STEPS: Final[list[dict[str, Any]]] = [
     {"setWeight": 20},

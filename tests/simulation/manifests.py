@@ -175,3 +175,13 @@ def on_http_routes(*names: str) -> dict[str, Any]:
         "plugins": {"argoproj-labs/gatewayAPI": {"httpRoutes": listed}},
         "managedRoutes": [{"name": "shadow"}, {"name": "beta"}],
     }
+
+
+def a_route(kind: str, name: str) -> Object:
+    """A route object as its user applies it: a VirtualService or an HTTPRoute."""
+    if kind == "HTTPRoute":
+        return http_route(name)
+    made = virtual_service()
+    made["metadata"]["name"] = name
+    made["spec"]["hosts"] = [f"{name}.example.com"]
+    return made

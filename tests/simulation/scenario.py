@@ -19,13 +19,12 @@ from tests.simulation.manifests import (
     KEY,
     PING_PONG,
     Steps,
-    http_route,
+    a_route,
     namespace,
     on_http_routes,
     roles_of,
     rollout,
     service,
-    virtual_service,
     weight_patch,
     weights_of,
 )
@@ -218,7 +217,7 @@ async def _foreign_annotation(world: World, number: int) -> None:
 
 async def _gitops_resync(world: World, _number: int) -> None:
     """A tool re-applies the route as it is in Git: all to stable (to pong, where the Services swap)."""
-    spec = _a_route(world, "web")["spec"]
+    spec = a_route(world.route.kind, "web")["spec"]
     rules = {name: spec[name] for name in ("http", "rules") if name in spec}
     kind = KINDS[world.route.kind]
     await world.store.merge_patch(kind, KEY.namespace, "web", {"spec": rules})
@@ -228,7 +227,9 @@ async def _gitops_resync(world: World, _number: int) -> None:
 async def _foreign_weights(world: World, _number: int) -> None:
     """Somebody sets the weights of one route, up or down."""
     name = world.rng.choice(ROUTES)
-    found = world.store.peek(world.route.kind, KEY.namespace, name) or _a_route(world, name)
+    found = world.store.peek(world.route.kind, KEY.namespace, name) or a_route(
+        world.route.kind, name
+    )
     patch = weight_patch(found, world.rng.choice([0, 10, 70, 100]))
     await world.store.json_patch(KINDS[world.route.kind], KEY.namespace, name, patch)
     world.checker.foreign_route()
@@ -261,16 +262,6 @@ async def _later(world: World, seconds: float, happening: Happening, number: int
     await happening(world, number)
 
 
-def _a_route(world: World, name: str) -> Object:
-    """A route object as its user applies it."""
-    if world.route.kind == "HTTPRoute":
-        return http_route(name)
-    made = virtual_service()
-    made["metadata"]["name"] = name
-    made["spec"]["hosts"] = [f"{name}.example.com"]
-    return made
-
-
 async def _shop(world: World, steps: Steps, replicas: int, **canary: Any) -> None:
     if world.route.kind == "HTTPRoute":
         canary |= {"trafficRouting": on_http_routes("web")}
@@ -278,7 +269,7 @@ async def _shop(world: World, steps: Steps, replicas: int, **canary: Any) -> Non
         namespace(),
         service("web-stable"),
         service("web-canary"),
-        _a_route(world, "web"),
+        a_route(world.route.kind, "web"),
         rollout(steps, replicas=replicas, **canary),
     )
 
@@ -296,7 +287,7 @@ async def _several_routes(world: World, steps: Steps, replicas: int) -> None:
         namespace(),
         service("web-stable"),
         service("web-canary"),
-        *(_a_route(world, name) for name in ROUTES),
+        *(a_route(world.route.kind, name) for name in ROUTES),
         rollout(steps, replicas=replicas, trafficRouting=routing),
     )
 

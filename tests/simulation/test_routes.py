@@ -15,12 +15,11 @@ from agent.errors import Conflict, Forbidden, Invalid, Unavailable
 from tests.simulation.invariants import http_names
 from tests.simulation.manifests import (
     KEY,
-    http_route,
+    a_route,
     namespace,
     on_http_routes,
     rollout,
     service,
-    virtual_service,
     weight_patch,
     weights_of,
 )
@@ -65,15 +64,6 @@ def a_rollout(kind: str = VIRTUAL_SERVICE) -> Object:
     return made
 
 
-def route(name: str, kind: str = VIRTUAL_SERVICE) -> Object:
-    if kind == HTTP_ROUTE:
-        return http_route(name)
-    made = virtual_service()
-    made["metadata"]["name"] = name
-    made["spec"]["hosts"] = [f"{name}.example.com"]
-    return made
-
-
 class Run:
     """One run over three route objects, from the push of a version to its end."""
 
@@ -93,7 +83,7 @@ class Run:
         self._prepare(self)
         await world.apply(
             namespace(), service("web-stable"), service("web-canary"),
-            *(route(name, self.kind) for name in ROUTES), a_rollout(self.kind),
+            *(a_route(self.kind, name) for name in ROUTES), a_rollout(self.kind),
         )  # fmt: skip
         async with world.alive():
             await world.until(lambda: is_promoted(world), within=60, what="the first version")
@@ -124,7 +114,7 @@ class Run:
         assert self.world.violations() == []
         assert self.is_over()
         for name, item in self.routes().items():
-            plain = deepcopy(route(name, self.kind))
+            plain = deepcopy(a_route(self.kind, name))
             assert item["spec"] == plain["spec"], "back to stable nothing of ours is left"
             assert not item["metadata"].get("labels")
 
@@ -235,7 +225,7 @@ def test_a_route_that_refuses_every_raise_keeps_the_others_down(error: type[Exce
         world = made.world = World(21)
         await world.apply(
             namespace(), service("web-stable"), service("web-canary"),
-            *(route(name) for name in ROUTES), a_rollout(),
+            *(a_route(VIRTUAL_SERVICE, name) for name in ROUTES), a_rollout(),
         )  # fmt: skip
         async with world.alive():
             await world.until(lambda: is_promoted(world), within=60, what="the first version")
@@ -263,7 +253,7 @@ def test_an_abort_takes_header_and_mirror_off_without_any_lane() -> None:
         world = made.world = World(21)
         await world.apply(
             namespace(), service("web-stable"), service("web-canary"),
-            *(route(name) for name in ROUTES), a_rollout(),
+            *(a_route(VIRTUAL_SERVICE, name) for name in ROUTES), a_rollout(),
         )  # fmt: skip
         async with world.alive():
             await world.until(lambda: is_promoted(world), within=60, what="the first version")
@@ -296,7 +286,7 @@ def test_a_route_that_refuses_to_be_lowered_keeps_no_other_up(how: str) -> None:
         world = made.world = World(21)
         await world.apply(
             namespace(), service("web-stable"), service("web-canary"),
-            *(route(name) for name in ROUTES), a_rollout(),
+            *(a_route(VIRTUAL_SERVICE, name) for name in ROUTES), a_rollout(),
         )  # fmt: skip
 
         def others_are_down() -> bool:

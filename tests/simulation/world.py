@@ -9,12 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from agent.api.meta import Key, Object, Ref
 from agent.api.names import POD_TEMPLATE_HASH
-from agent.bus.port import Receive, Record
-from agent.clock import Clock, LoopClock
+from agent.clock import LoopClock
 from agent.cluster.cache import Cache
 from agent.cluster.local.store import LocalCluster
 from agent.cluster.local.workloads import Workloads
@@ -24,10 +21,11 @@ from agent.engine.lease import LeaseOwner
 from agent.engine.level import LevelCheck, no_alerts
 from agent.engine.options import Options
 from agent.engine.passes import Decide
-from agent.errors import SerinusError, Unavailable
+from agent.errors import SerinusError
 from agent.rollout.decide import decide
 from agent.rollout.types import Policy
 from agent.traffic.routers import ROUTERS
+from tests.simulation.bus import SimulatedBus
 from tests.simulation.faults import CALM, Connection, Crash, Weather
 from tests.simulation.gateway import GatewayController
 from tests.simulation.invariants import Checker
@@ -39,60 +37,6 @@ CACHED: Final = (
     "Rollout", "ReplicaSet", "Service", "VirtualService", "DestinationRule", "HTTPRoute", "AnalysisRun",
     "Experiment", "AnalysisTemplate", "ClusterAnalysisTemplate", "Namespace",
 )  # fmt: skip
-
-
-class SimulatedBus:
-    """agent.bus.port.Bus that keeps what was published."""
-
-    durable = True
-
-    def __init__(
-        self,
-        clock: Clock,
-        rng: random.Random,
-        weather: Weather,
-        accepted: Callable[[str], None],
-    ) -> None:
-        self.accepted = accepted
-        self._clock = clock
-        self._rng = rng
-        self._weather = weather
-        self.is_down = False
-        self.records: list[Record] = []
-
-    async def publish(self, record: Record) -> None:
-        await self._clock.sleep(self._rng.uniform(0.001, 0.01))
-        if self.is_down or self._rng.random() < self._weather.unavailable:
-            raise Unavailable("simulated: the bus does not answer")
-        self.records.append(record)
-        self.accepted(msgspec.json.decode(record.value or b"")["id"])
-        if self._rng.random() < self._weather.lost_answer:
-            raise Unavailable("simulated: the acknowledgement was lost")
-
-    async def consume(self, topics: Any, receive: Receive) -> None:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
-
-    def events(self) -> list[dict[str, Any]]:
-        """The announced events, each id once, in the order of their first publication."""
-        seen: dict[str, dict[str, Any]] = {}
-        for record in self.records:
-            event = msgspec.json.decode(record.value or b"")
-            seen.setdefault(event["id"], event)
-        return list(seen.values())
-
-    def violations(self) -> list[str]:
-        """I5: one id, one content."""
-        by_id: dict[str, bytes] = {}
-        broken = []
-        for record in self.records:
-            body = record.value or b""
-            event_id = msgspec.json.decode(body)["id"]
-            if by_id.setdefault(event_id, body) != body:
-                broken.append(f"I5 {event_id} was published with two contents")
-        return broken
 
 
 class Shares:
