@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes counters of a test's making."""
 
 import contextlib
-import shutil
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -16,8 +15,8 @@ from starlette.routing import Route
 
 from agent.demo.processes import START_SECONDS, answers, free_port, running
 from agent.http_server import serving
+from tests.e2e.bed.tools import include, installed
 
-PROGRAM: Final = shutil.which("prometheus")
 SCRAPE: Final = "200ms"
 METRIC: Final = "istio_requests_total"
 
@@ -52,6 +51,7 @@ class Service:
 @contextlib.asynccontextmanager
 async def scraping(services: Mapping[str, Service], directory: Path) -> AsyncIterator[str]:
     """The address of a Prometheus that scrapes each service as a job of its name."""
+    include("prometheus")
 
     async def expose(request: Request) -> Response:
         service = services[request.path_params["name"]]
@@ -80,7 +80,7 @@ async def scraping(services: Mapping[str, Service], directory: Path) -> AsyncIte
             running(
                 "Prometheus",
                 [
-                    str(PROGRAM),
+                    installed("prometheus"),
                     f"--config.file={file}",
                     f"--storage.tsdb.path={directory / 'data'}",
                     f"--web.listen-address=127.0.0.1:{port}",

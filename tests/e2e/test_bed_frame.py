@@ -13,18 +13,12 @@ import pytest
 from tests.e2e.bed import tools
 from tests.e2e.bed.cache import Artefact, locked
 from tests.e2e.bed.errors import BedError
-from tests.e2e.bed.run import owned_directory, runs, sweep
-from tests.e2e.bed.servers import (
-    REGISTER,
-    Identity,
-    Server,
-    broken,
-    end_registered,
-    identity,
-    running,
-    wait_for,
-)
+from tests.e2e.bed.guardian import REGISTER, owned_directory, runs
+from tests.e2e.bed.identity import Identity, identity, wait_for
+from tests.e2e.bed.run import sweep
+from tests.e2e.bed.servers import Server, broken, end_registered, running
 
+STRAYS: list[int] = []
 STUBBORN = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -168,20 +162,57 @@ def test_a_server_that_was_killed_by_somebody_else_is_seen(server: Server, tmp_p
     assert wait_for(lambda: broken(tmp_path / "run") == ["stubborn"], 20)
 
 
-def test_what_a_killed_owner_left_is_swept_up_and_nothing_else() -> None:
-    script = (
-        "import os, sys; from tests.e2e.bed.run import owned_directory;"
-        "run = owned_directory(); run.mkdir(parents=True); os.environ['SERINUS_BED_DIR'] = str(run);"
-        "from tests.e2e.bed.servers import Server;"
-        f"s = Server('left', [sys.executable, '-c', {STUBBORN!r}], directory=run); s.start();"
-        "s.until(lambda: 'up' in s.tail(), 'up', 20); os.kill(os.getpid(), 9)"
+def killed_owner(*before: str) -> Path:
+    """The directory of a run whose owner starts a server and a stray, and is killed -9."""
+    script = "; ".join([
+        "import os, subprocess, sys; from tests.e2e.bed.guardian import owned_directory",
+        "run = owned_directory(); run.mkdir(parents=True); os.environ['SERINUS_BED_DIR'] = str(run)",
+        *before,
+        "from tests.e2e.bed.servers import Server",
+        f"stubborn = [sys.executable, '-c', {STUBBORN!r}]",
+        "s = Server('left', stubborn, directory=run); s.start()",
+        "s.until(lambda: 'up' in s.tail(), 'up', 20)",
+        "stray = subprocess.Popen(stubborn, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)",
+        "stray.stdout.readline()",
+        "print(run, stray.pid, flush=True); os.kill(os.getpid(), 9)",
+    ])  # fmt: skip
+    told = subprocess.run(
+        [sys.executable, "-c", script], check=False, cwd=tools.ROOT, timeout=60, capture_output=True
     )
+    run, stray = told.stdout.decode().split()
+    STRAYS.append(int(stray))
+    return Path(run)
+
+
+def test_what_a_killed_owner_left_ends_by_itself_and_nothing_else_does() -> None:
     mine = owned_directory()
     mine.mkdir(parents=True)
-    subprocess.run([sys.executable, "-c", script], check=False, cwd=tools.ROOT, timeout=60)
-    assert len(list(runs().iterdir())) == 2
-    assert sweep(within_seconds=0.1) == ["left"]
+    left = killed_owner()
+    assert wait_for(lambda: not left.exists(), 30)
+    assert is_gone(STRAYS.pop())
     assert list(runs().iterdir()) == [mine]
+
+
+def test_what_a_killed_owner_and_its_guardian_left_is_swept_up() -> None:
+    left = killed_owner("(run / 'guarded').touch()")
+    assert running(left) == ["left"]
+    assert sweep(within_seconds=0.1) == []
+    assert not left.exists()
+    assert is_gone(STRAYS.pop())
+
+
+def test_a_run_that_belongs_to_nobody_has_no_guardian(server: Server, tmp_path: Path) -> None:
+    server.start()
+    assert running(tmp_path / "run") == ["stubborn"]
+    assert not (tmp_path / "run" / "guarded").exists()
+
+
+def is_gone(pid: int) -> bool:
+    def gone() -> bool:
+        found = identity(pid)
+        return found is None or not found.alive()
+
+    return wait_for(gone, 20)
 
 
 def test_a_pid_that_was_given_to_another_process_is_left_alone() -> None:

@@ -21,12 +21,12 @@ from agent.demo.upstream import Upstream
 from agent.traffic.gateway import Gateway
 from agent.traffic.types import Desired
 from tests.e2e.gateway_translate import virtual_service_of
-from tests.e2e.split import CALLS, FLIPS, NEEDS_ENVOY, SPLITS, calls, deviation
+from tests.e2e.split import CALLS, FLIPS, SPLITS, calls, deviation
 from tests.e2e.tcp_proxy import connections, greeters, tcp_proxy_running
 from tests.traffic.gateway_objects import pair, ref, rollout, route, rule
 from tests.traffic.objects import observed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), NEEDS_ENVOY]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 HEADER = SetHeaderRoute(
     name="beta",
     match=[HeaderRoutingMatch(header_name="x-beta", header_value=StringMatch(prefix="1"))],

@@ -20,7 +20,7 @@ from agent.demo.translate import Endpoint, clusters_of, route_configuration
 from agent.demo.upstream import Upstream
 from agent.traffic.istio import Istio
 from agent.traffic.types import Desired
-from tests.e2e.split import CALLS, FLIPS, NEEDS_ENVOY, SPLITS, calls, deviation
+from tests.e2e.split import CALLS, FLIPS, SPLITS, calls, deviation
 from tests.e2e.tcp_proxy import connections, greeters, tcp_proxy_running
 from tests.traffic.objects import (
     destination_rule,
@@ -31,11 +31,7 @@ from tests.traffic.objects import (
     virtual_service,
 )
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(180),
-    NEEDS_ENVOY,
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 HEADER: Final = SetHeaderRoute(
     name="beta",
     match=[HeaderRoutingMatch(header_name="x-beta", header_value=StringMatch(exact="1"))],

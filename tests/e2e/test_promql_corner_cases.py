@@ -17,15 +17,11 @@ from agent.analysis.providers.prometheus import Prometheus
 from agent.analysis.verdict import Compat
 from agent.api.analysis import Measurement, Metric
 from agent.http import Http
-from tests.e2e.prometheus import METRIC, PROGRAM, Service, scraping
+from tests.e2e.prometheus import METRIC, Service, scraping
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        PROGRAM is None,
-        reason="needs prometheus: apt-get install --no-install-recommends prometheus",
-    ),
 ]
 
 WINDOW: Final = "3s"

@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.bed build|up|down|start`: what `make bed-build`, `bed` and `bed-down` run."""
+"""`python -m tests.e2e.bed build|up|down|start|guard`: what `make bed-build`, `bed` and `bed-down` run."""
 
 import argparse
 import hashlib
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from tests.e2e.bed.errors import BedError
+from tests.e2e.bed.guardian import REGISTER, runs
 from tests.e2e.bed.parts import PARTS
-from tests.e2e.bed.run import Run, runs, sweep
-from tests.e2e.bed.servers import REGISTER, broken, running
+from tests.e2e.bed.run import Run, sweep, watch
+from tests.e2e.bed.servers import broken, running
 from tests.e2e.bed.tools import ROOT, WITHOUT, excluded
 
 EPILOG: Final = f"""
-{WITHOUT}=kafka,kubernetes leaves parts out; tests that need one are then skipped.
+{WITHOUT}=kafka,kubernetes leaves parts out; tests that need one are then skipped. `expressions` is the
+comparison with the real expression language, which needs Go.
 Everything built is kept in ${{XDG_CACHE_HOME:-~/.cache}}/serinus-bed, which may be removed at any time
 when no bed is up.
 
@@ -41,10 +43,14 @@ def main(arguments: list[str]) -> int:
     start = commands.add_parser("start", help="start one part in the directory of a run")
     start.add_argument("part", choices=PARTS)
     start.add_argument("directory", type=Path)
+    guard = commands.add_parser("guard", help="end a run as soon as its owner is gone")
+    guard.add_argument("directory", type=Path)
     given = parser.parse_args(arguments)
     try:
         if given.command == "start":
             Run(given.directory).start_here(given.part)
+        elif given.command == "guard":
+            watch(given.directory)
         else:
             {"build": _build, "up": _up, "down": _down}[given.command]()
     except BedError as error:

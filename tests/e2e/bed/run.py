@@ -8,36 +8,38 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.bed.cache import home, locked
+from tests.e2e.bed.cache import locked
 from tests.e2e.bed.errors import BedError
+from tests.e2e.bed.guardian import (
+    OWNED,
+    REGISTER,
+    end_strays,
+    owner_of,
+    runs,
+    until_ownerless,
+)
+from tests.e2e.bed.identity import STOP_SECONDS
 from tests.e2e.bed.parts import PARTS, Addresses
-from tests.e2e.bed.servers import REGISTER, STOP_SECONDS, Identity, end_registered, identity
+from tests.e2e.bed.servers import end_registered
 from tests.e2e.bed.tools import ROOT, include
 
 START_SECONDS: Final = 180.0
-OWNED: Final = "pytest"
-
-
-def runs() -> Path:
-    """The directory of all runs of this user."""
-    return home() / "runs"
-
-
-def owned_directory() -> Path:
-    """Directory of a run that belongs to this process; `sweep` ends it when the process is gone."""
-    own = identity(os.getpid())
-    assert own is not None, "the bed needs /proc"
-    return runs() / f"{OWNED}-{own.pid}-{own.started}"
 
 
 def sweep(within_seconds: float = STOP_SECONDS) -> list[str]:
     """End what dead owners left behind; the names of their servers."""
     ended = []
     for directory in runs().glob(f"{OWNED}-*-*"):
-        pid, started = directory.name.removeprefix(f"{OWNED}-").split("-")
-        if not Identity(int(pid), int(started)).alive():
-            ended += Run(directory).end(within_seconds)
+        owner = owner_of(directory)
+        if owner is not None and not owner.alive():
+            ended += Run(directory).end(within_seconds, strays=True)
     return ended
+
+
+def watch(directory: Path) -> None:
+    """End a run as soon as its owner is gone."""
+    until_ownerless(directory)
+    Run(directory).end(strays=True)
 
 
 class Run:
@@ -83,8 +85,14 @@ class Run:
         part.write_text(json.dumps(addresses))
         part.rename(self._file(name, "json"))
 
-    def end(self, within_seconds: float = STOP_SECONDS) -> list[str]:
-        """End all servers and remove the directory; the names of those that were alive."""
+    def end(self, within_seconds: float = STOP_SECONDS, *, strays: bool = False) -> list[str]:
+        """End all servers and remove the directory; the names of those that were alive.
+
+        Args:
+            strays: also end whoever knows the directory; not for a run that people have in their shells.
+        """
+        if strays:
+            end_strays(self.directory)
         ended = end_registered(self.directory, within_seconds)
         shutil.rmtree(self.directory, ignore_errors=True)
         return ended

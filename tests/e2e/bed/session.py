@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.bed.run import Run, owned_directory, sweep
-from tests.e2e.bed.servers import REGISTER
+from tests.e2e.bed.guardian import REGISTER, owned_directory
+from tests.e2e.bed.run import Run, sweep
 
 OWN: Final = pytest.StashKey[Run]()
 
@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Also after Ctrl-C; what a killed run leaves, the next one sweeps up."""
+    """Also after Ctrl-C; what a killed run leaves, its guardian ends."""
     run = config.stash.get(OWN, None)
     if run is not None:
         run.end()
