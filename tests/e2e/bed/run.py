@@ -91,9 +91,9 @@ class Run:
         Args:
             strays: also end whoever knows the directory; not for a run that people have in their shells.
         """
+        ended = end_registered(self.directory, within_seconds)
         if strays:
             end_strays(self.directory)
-        ended = end_registered(self.directory, within_seconds)
         shutil.rmtree(self.directory, ignore_errors=True)
         return ended
 
