@@ -3,35 +3,23 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.http_server import serving
+from tests.e2e.announcements import Announcements
 
 
-class Collector:
-    """Keeps CloudEvents (structured mode) in the order of their arrival."""
+class Collector(Announcements):
+    """What came by HTTP."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.url = ""
-        self.bodies: list[bytes] = []
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [msgspec.json.decode(body) for body in self.bodies]
-
-    def of_type(self, transition: str) -> list[dict[str, Any]]:
-        """Events of `dev.serinus.rollout.<transition>.v1`, each id once."""
-        wanted = f"dev.serinus.rollout.{transition}.v1"
-        return list(
-            {event["id"]: event for event in self.events if event["type"] == wanted}.values()
-        )
 
 
 @asynccontextmanager
@@ -40,7 +28,7 @@ async def collecting() -> AsyncIterator[Collector]:
     collector = Collector()
 
     async def take(request: Request) -> Response:
-        collector.bodies.append(await request.body())
+        collector.take(await request.body())
         return Response(status_code=202)
 
     app = Starlette(routes=[Route("/", take, methods=["POST"])])

@@ -16,6 +16,7 @@ from agent.bus.kafka.topics import names
 from agent.bus.metrics import BusMeter
 from agent.bus.port import Record
 from agent.settings import BusSettings
+from tests.e2e.announcements import Announcements
 
 PARTITIONS: Final = 4
 
@@ -83,6 +84,35 @@ class KafkaStage:
             for place, offset in found.items()
             if place.topic == self.name(topic)
         )
+
+    @asynccontextmanager
+    async def reading(self, topic: str) -> AsyncIterator[Announcements]:
+        """What is on a topic of ours and comes to it while the block lasts, brokers' deaths included."""
+        found = Announcements()
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=list(self.settings.brokers), auto_offset_reset="earliest"
+        )
+        await consumer.start()
+
+        async def read() -> None:
+            while True:
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    for record in batch:
+                        found.take(record.value)
+
+        try:
+            name = self.name(topic)
+            await consumer._client._wait_on_metadata(name)
+            consumer.assign([TopicPartition(name, n) for n in range(PARTITIONS)])
+            task = asyncio.create_task(read(), name=f"read {name}")
+            try:
+                yield found
+            finally:
+                task.cancel()
+                ended = await asyncio.gather(task, return_exceptions=True)
+            assert isinstance(ended[0], asyncio.CancelledError), ended[0]
+        finally:
+            await consumer.stop()
 
     async def records(self, topic: str) -> list[Record]:
         """Everything that is on the topic now; `topic` as on the broker."""

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
+
 from agent.api.meta import Object
 from agent.demo import manifests
 from agent.demo.manifests import Setup
-from tests.e2e.stage import NAMESPACE
+from tests.e2e.canary import NAME, NAMESPACE
 
-NAME = "canary-demo"
+__all__ = ["NAME", "annotated", "indefinite", "page", "renamed", "short"]
 
 
 def page(prometheus: str, *, speed: float = 60.0) -> list[Object]:
@@ -56,6 +58,8 @@ def annotated(objects: list[Object], **annotations: str) -> list[Object]:
     ]
 
 
-def in_namespace(objects: list[Object], namespace: str) -> list[Object]:
-    """The objects, moved to another namespace."""
-    return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in objects]
+def renamed(objects: list[Object], namespace: str, name: str = NAME) -> list[Object]:
+    """The same for another namespace, and for another name wherever the page's stands."""
+    text = msgspec.json.encode(objects).replace(NAME.encode(), name.encode())
+    copies: list[Object] = msgspec.json.decode(text)
+    return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in copies]

@@ -4,51 +4,52 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import msgspec
 
-from agent.api.meta import Object
 from agent.api.times import format_time_ms
 from agent.clock import SystemClock
 from agent.cluster.kubernetes import KubernetesCluster, connect
-from agent.cluster.port import KINDS
 from agent.demo.telegram_stand_in import Telegram, telegram_running
+from tests.e2e.announcements import Announcements
+from tests.e2e.canary import NAME, NAMESPACE, Canary
 from tests.e2e.collector import Collector, Prometheus, a_prometheus, collecting
 from tests.e2e.processes import Process, free_port, until
 from tests.e2e.real import connected, fresh_namespace
 
-BOT_TOKEN = "42:e2e-secret"
-TOKEN = "sink-secret"
-NAMESPACE = "demo"
+BOT_TOKEN: Final = "42:e2e-secret"
+TOKEN: Final = "sink-secret"
+__all__ = ["BOT_TOKEN", "NAMESPACE", "TOKEN", "LocalStage", "Stage", "firing", "gone", "staged", "staged_on"]
 
 
-class Stage:
-    """Everything a scenario uses. Made by `staged`.
+class Stage(Canary):
+    """Everything a scenario uses. Made by `staged`, or on the real servers by `tests.e2e.real_stage`.
 
     Attributes:
-        local: the local cluster; None on a real API server.
-        cluster: the client of the test itself, through the same REST API.
         agent: the process under test; may be killed and started again.
+        settings: what the agent's file says; `configure` writes it.
     """
 
     def __init__(
-        self, directory: Path, local: Process | None, cluster: KubernetesCluster, collector: Collector, telegram: Telegram,
-        prometheus: Prometheus, *, namespace: str = NAMESPACE, kubeconfig: Path | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        directory: Path,
+        cluster: KubernetesCluster,
+        told: Announcements,
+        telegram: Telegram,
+        *,
+        kubeconfig: Path,
+        namespace: str = NAMESPACE,
+        name: str = NAME,
+    ) -> None:
         self.directory = directory
-        self.namespace = namespace
-        self.kubeconfig = kubeconfig or directory / "kubeconfig"
-        self.local = local
-        self.cluster = cluster
-        self.collector = collector
         self.telegram = telegram
-        self.prometheus = prometheus
         self.port = free_port()
-        self.agent = Process(
-            "agent", "-m", "agent", "--config", str(self._configure()), directory=directory
-        )
+        self.settings = self._settings(kubeconfig, namespace)
+        path = directory / "serinus.yaml"
+        agent = Process("agent", "-m", "agent", "--config", str(path), directory=directory)
+        super().__init__(cluster, told, agent, namespace=namespace, name=name)
 
     @property
     def url(self) -> str:
@@ -69,75 +70,6 @@ class Stage:
 
         await until(ready_or_dead, "the agent is ready", context=self.agent)
 
-    async def apply(self, *objects: Object) -> None:
-        for obj in objects:
-            await self.cluster.create(KINDS[obj["kind"]], obj)
-
-    async def rollout(self) -> Object:
-        listing = await self.cluster.list(KINDS["Rollout"], self.namespace)
-        return listing.items[0]
-
-    async def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = (await self.rollout()).get("status") or {}
-        return status
-
-    async def weight(self) -> int:
-        """The canary's weight on the VirtualService."""
-        (service,) = (await self.cluster.list(KINDS["VirtualService"], self.namespace)).items
-        stable, canary = service["spec"]["http"][0]["route"]
-        assert stable["weight"] + canary["weight"] == 100, "I8: weights sum to 100"
-        weight: int = canary["weight"]
-        return weight
-
-    async def set_image(self, image: str) -> None:
-        rollout = await self.rollout()
-        template = rollout["spec"]["template"]["spec"]["containers"][0]
-        patch = {"spec": {"template": {"spec": {"containers": [{**template, "image": image}]}}}}
-        await self.cluster.merge_patch(
-            KINDS["Rollout"], self.namespace, rollout["metadata"]["name"], patch
-        )
-
-    async def until_phase(self, phase: str, *, deadline_seconds: float = 40.0) -> dict[str, Any]:
-        """Wait for the phase on the observed generation; the status then."""
-
-        async def there() -> dict[str, Any] | None:
-            rollout = await self.rollout()
-            status: dict[str, Any] = rollout.get("status") or {}
-            observed = status.get("observedGeneration") == str(rollout["metadata"]["generation"])
-            return status if observed and status.get("phase") == phase else None
-
-        found = await until(
-            there, f"phase {phase}", deadline_seconds=deadline_seconds, context=self.agent
-        )
-        assert found is not None
-        return found
-
-    async def until_promoted(self, *, deadline_seconds: float = 60.0) -> None:
-        """Wait until the spec's version is stable, Healthy, and the routes are back at weight 0."""
-
-        async def there() -> bool:
-            rollout = await self.rollout()
-            status = rollout.get("status") or {}
-            # What the route shows is announced with the status that records it.
-            weights = (status.get("canary") or {}).get("weights") or {}
-            return (
-                status.get("observedGeneration") == str(rollout["metadata"]["generation"])
-                and status.get("phase") == "Healthy"
-                and status.get("stableRS") == status.get("currentPodHash")
-                and not (weights.get("canary") or {}).get("weight")
-                and await self.weight() == 0
-            )
-
-        await until(there, "promoted", deadline_seconds=deadline_seconds, context=self.agent)
-
-    async def until_weight(self, weight: int, *, deadline_seconds: float = 30.0) -> None:
-        async def there() -> bool:
-            return await self.weight() == weight
-
-        await until(
-            there, f"weight {weight}", deadline_seconds=deadline_seconds, context=self.agent
-        )
-
     async def post(
         self, path: str, body: bytes, *, token: str = TOKEN, **headers: str
     ) -> httpx.Response:
@@ -149,52 +81,57 @@ class Stage:
     async def alert(self, body: Mapping[str, Any]) -> httpx.Response:
         return await self.post("/webhooks/alertmanager", msgspec.json.encode(body))
 
-    async def until_announced(self, *transitions: str, deadline_seconds: float = 20.0) -> None:
-        async def there() -> bool:
-            return all(self.collector.of_type(name) for name in transitions)
-
-        await until(
-            there,
-            f"announced: {transitions}",
-            deadline_seconds=deadline_seconds,
-            context=self.agent,
-        )
-
-    async def until_quiet(self) -> None:
-        """Wait until the outbox is empty."""
-
-        async def there() -> bool:
-            conditions = (await self.status()).get("conditions") or ()
-            return not any(item["type"] == "SerinusOutbox" for item in conditions)
-
-        await until(there, "the outbox is empty", context=self.agent)
-
-    def _configure(self) -> Path:
+    def configure(self, **sections: Any) -> None:
+        """Write the agent's settings, with these sections instead of the same ones; None leaves one out."""
+        changed = {**self.settings, **sections}
+        self.settings = {name: value for name, value in changed.items() if value is not None}
         (self.directory / "bot-token").write_text(BOT_TOKEN)
         (self.directory / "sink-token").write_text(TOKEN)
-        config = {
-            "cluster": {"kubeconfig": str(self.kubeconfig), "namespaces": [self.namespace]},
+        (self.directory / "serinus.yaml").write_bytes(msgspec.yaml.encode(self.settings))
+
+    def _settings(self, kubeconfig: Path, namespace: str) -> dict[str, Any]:
+        return {
+            "cluster": {"kubeconfig": str(kubeconfig), "namespaces": [namespace]},
             "sink": {
                 "port": self.port,
                 "tokens": [{"name": "test", "file": str(self.directory / "sink-token")}],
             },
             "engine": {"drain_seconds": 0.3},
             "commands": {"allowed_sources": ["/ci/*"]},
-            "alerts": {"default_namespace": self.namespace, "ledger_namespace": self.namespace},
+            "alerts": {"default_namespace": namespace, "ledger_namespace": namespace},
             "telegram": {
                 "chat_id": "1",
                 "token_file": str(self.directory / "bot-token"),
                 "base_url": self.telegram.base_url,
             },
-            "outlet": {"url": self.collector.url},
         }
-        path = self.directory / "serinus.yaml"
-        path.write_bytes(msgspec.yaml.encode(config))
-        return path
+
+
+class LocalStage(Stage):
+    """A stage without Kafka and with stand-ins around it.
+
+    Attributes:
+        local: the local cluster; None on a real API server.
+        collector: gets the announcements by HTTP.
+        prometheus: answers with the number that the test sets.
+    """
+
+    def __init__(
+        self, directory: Path, local: Process | None, cluster: KubernetesCluster, collector: Collector, telegram: Telegram,
+        prometheus: Prometheus, *, namespace: str = NAMESPACE, kubeconfig: Path | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            directory, cluster, collector, telegram,
+            kubeconfig=kubeconfig or directory / "kubeconfig", namespace=namespace,
+        )  # fmt: skip
+        self.local = local
+        self.collector = collector
+        self.prometheus = prometheus
+        self.configure(outlet={"url": collector.url})
 
 
 @asynccontextmanager
-async def staged(directory: Path, *, ready_seconds: float = 0.2) -> AsyncIterator[Stage]:
+async def staged(directory: Path, *, ready_seconds: float = 0.2) -> AsyncIterator[LocalStage]:
     """A local cluster as a process, a collector of events, a chat, a Prometheus; the agent is not started yet."""
     async with AsyncExitStack() as stack:
         local = Process(
@@ -213,13 +150,13 @@ async def staged(directory: Path, *, ready_seconds: float = 0.2) -> AsyncIterato
         collector = await stack.enter_async_context(collecting())
         telegram = await stack.enter_async_context(telegram_running(BOT_TOKEN))
         prometheus = await stack.enter_async_context(a_prometheus())
-        stage = Stage(directory, local, cluster, collector, telegram, prometheus)
-        stack.push_async_callback(_gone, stage.agent)
+        stage = LocalStage(directory, local, cluster, collector, telegram, prometheus)
+        stack.push_async_callback(gone, stage.agent)
         yield stage
 
 
 @asynccontextmanager
-async def staged_on(kubeconfig: str, directory: Path) -> AsyncIterator[Stage]:
+async def staged_on(kubeconfig: str, directory: Path) -> AsyncIterator[LocalStage]:
     """The same on the real API server of the bed, in a namespace that nobody used before."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(connected(kubeconfig))
@@ -227,15 +164,16 @@ async def staged_on(kubeconfig: str, directory: Path) -> AsyncIterator[Stage]:
         collector = await stack.enter_async_context(collecting())
         telegram = await stack.enter_async_context(telegram_running(BOT_TOKEN))
         prometheus = await stack.enter_async_context(a_prometheus())
-        stage = Stage(
+        stage = LocalStage(
             directory, None, cluster, collector, telegram, prometheus,
             namespace=namespace, kubeconfig=Path(kubeconfig),
         )  # fmt: skip
-        stack.push_async_callback(_gone, stage.agent)
+        stack.push_async_callback(gone, stage.agent)
         yield stage
 
 
-async def _gone(process: Process) -> None:
+async def gone(process: Process) -> None:
+    """Kill it if it runs."""
     if process.running:
         process.kill()
         await process.wait()

@@ -21,17 +21,17 @@ from agent.cluster.kubernetes import KubernetesCluster
 from agent.cluster.port import KINDS
 from agent.errors import Forbidden
 from tests.e2e.bed.run import Run
-from tests.e2e.manifests import NAME, in_namespace, indefinite
+from tests.e2e.manifests import NAME, indefinite, renamed
 from tests.e2e.processes import Process, free_port, until
 from tests.e2e.real import connected
 from tests.e2e.roles import COMPANION, with_role
-from tests.e2e.stage import Stage, firing, staged_on
+from tests.e2e.stage import StandInStage, firing, staged_on
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 DATA: Final = Path(__file__).parent / "data"
 
 
-def configured(stage: Stage, name: str, **sections: dict[str, Any]) -> Path:
+def configured(stage: StandInStage, name: str, **sections: dict[str, Any]) -> Path:
     """The stage's settings with other sections, in a file of its own."""
     config = msgspec.yaml.decode((stage.directory / "serinus.yaml").read_bytes())
     for section, values in sections.items():
@@ -41,7 +41,7 @@ def configured(stage: Stage, name: str, **sections: dict[str, Any]) -> Path:
     return path
 
 
-def an_engine(stage: Stage) -> Process:
+def an_engine(stage: StandInStage) -> Process:
     """What drives: without an outlet and without a chat."""
     path = configured(
         stage, "engine", sink={"port": free_port(), "tokens": []}, telegram={"chat_id": ""},
@@ -51,7 +51,7 @@ def an_engine(stage: Stage) -> Process:
 
 
 @asynccontextmanager
-async def ending(stage: Stage) -> AsyncIterator[None]:
+async def ending(stage: StandInStage) -> AsyncIterator[None]:
     """End the agent, whatever happens inside."""
     try:
         yield
@@ -62,7 +62,7 @@ async def ending(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def beside(bed: Run, directory: Path) -> AsyncIterator[tuple[Stage, Process]]:
+async def beside(bed: Run, directory: Path) -> AsyncIterator[tuple[StandInStage, Process]]:
     """A companion with the shipped role (the stage's agent) and an engine; the first version is deployed."""
     async with (
         staged_on(bed.part("kubernetes")["kubeconfig"], directory) as stage,
@@ -77,13 +77,13 @@ async def beside(bed: Run, directory: Path) -> AsyncIterator[tuple[Stage, Proces
         )
         async with an_engine(stage) as engine, ending(stage):
             await stage.start_agent()
-            await stage.apply(*in_namespace(indefinite(), stage.namespace))
+            await stage.apply(*renamed(indefinite(), stage.namespace))
             await stage.until_promoted()
             await stage.until_announced("completed")
             yield stage, engine
 
 
-def contents(stage: Stage) -> Counter[str]:
+def contents(stage: StandInStage) -> Counter[str]:
     """How often each transition was announced, by id; no id has two contents (I5)."""
     bodies: dict[str, bytes] = {}
     for event, body in zip(stage.collector.events, stage.collector.bodies, strict=True):
@@ -129,12 +129,12 @@ async def test_an_alert_takes_the_canary_off_and_the_events_are_complete_over_ki
         assert await engine.terminate() == 0
 
 
-async def _nothing_waits(stage: Stage) -> bool:
+async def _nothing_waits(stage: StandInStage) -> bool:
     found = await stage.cluster.get(KINDS["ConfigMap"], stage.namespace, "serinus-marks")
     return '"waiting"' not in str(found["data"])
 
 
-async def _is_shown(stage: Stage) -> bool:
+async def _is_shown(stage: StandInStage) -> bool:
     """The chat survives the deaths by the message id among the notes; an alarm that waited does not."""
     (live,) = [m for m in stage.telegram.messages if "Rollback" not in m.text]
     return "Degraded" in live.text
@@ -169,7 +169,7 @@ async def test_the_shipped_role_allows_nothing_more(tmp_path: Path, bed: Run) ->
         with_role(bed, stage, COMPANION) as kubeconfig,
         connected(kubeconfig) as client,
     ):
-        await stage.apply(*in_namespace(indefinite(), stage.namespace))
+        await stage.apply(*renamed(indefinite(), stage.namespace))
         await _forbidden(stage.namespace, client)
         rollout = (await client.list(KINDS["Rollout"], stage.namespace)).items[0]
         assert rollout["metadata"]["name"] == NAME
@@ -212,7 +212,7 @@ async def _forbidden(namespace: str, client: KubernetesCluster) -> None:
 
 
 @asynccontextmanager
-async def would_drive(bed: Run, directory: Path) -> AsyncIterator[Stage]:
+async def would_drive(bed: Run, directory: Path) -> AsyncIterator[StandInStage]:
     """An agent that is set to drive, with a Lease of its own to look out for: the bed is shared."""
     async with staged_on(bed.part("kubernetes")["kubeconfig"], directory) as stage:
         path = configured(
@@ -227,7 +227,7 @@ async def would_drive(bed: Run, directory: Path) -> AsyncIterator[Stage]:
             yield stage
 
 
-async def note(stage: Stage) -> str:
+async def note(stage: StandInStage) -> str:
     """What readiness says about the engine; "" when it drives."""
     async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
         answer = await http.get(f"{stage.url}/readyz")
@@ -236,7 +236,7 @@ async def note(stage: Stage) -> str:
     return notes.get("engine", "")
 
 
-async def renew(stage: Stage) -> None:
+async def renew(stage: StandInStage) -> None:
     """Hold the Lease as Argo's leader does, until cancelled."""
     place = (KINDS["Lease"], stage.namespace, "argo-rollouts-controller-lock")
     while True:
@@ -259,7 +259,7 @@ async def test_with_another_leader_nothing_is_driven_until_it_is_gone(
             return "argo-rollouts-controller-lock is held by argo-0" in await note(stage)
 
         await until(named, "readiness names it", context=stage.agent)
-        await stage.apply(*in_namespace(indefinite(), stage.namespace))
+        await stage.apply(*renamed(indefinite(), stage.namespace))
         await until(lambda: _told_mode(stage, "companion"), "the event", context=stage.agent)
 
         async def marked() -> bool:
@@ -276,7 +276,7 @@ async def test_with_another_leader_nothing_is_driven_until_it_is_gone(
         assert await stage.agent.terminate() == 0
 
 
-async def _told_mode(stage: Stage, mode: str) -> bool:
+async def _told_mode(stage: StandInStage, mode: str) -> bool:
     told = [
         e["data"]["mode"] for e in stage.collector.events if e["type"].endswith("agent.mode.v1")
     ]
@@ -288,7 +288,7 @@ async def test_a_status_that_somebody_else_writes_ends_the_driving(
 ) -> None:
     async with would_drive(bed, tmp_path) as stage:
         await stage.start_agent()
-        await stage.apply(*in_namespace(indefinite(), stage.namespace))
+        await stage.apply(*renamed(indefinite(), stage.namespace))
         await stage.until_promoted()
 
         async def written(manager: str, status: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from agent.api.times import format_time_ms
 from agent.engine.crash_points import CRASH_POINTS
 from tests.e2e.manifests import NAME, indefinite, page, short
 from tests.e2e.processes import until
-from tests.e2e.stage import NAMESPACE, Stage, firing, staged
+from tests.e2e.stage import NAMESPACE, LocalStage, firing, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 DATA = Path(__file__).parent / "data"
@@ -59,7 +59,7 @@ def _essence(event: dict[str, Any]) -> tuple[Any, ...]:
     return transition, "", ""
 
 
-def _told_once(stage: Stage) -> Counter[tuple[Any, ...]]:
+def _told_once(stage: LocalStage) -> Counter[tuple[Any, ...]]:
     """The transitions that were announced; none under two ids, no id with two contents."""
     contents: dict[str, bytes] = {}
     for event, body in zip(stage.collector.events, stage.collector.bodies, strict=True):
@@ -69,7 +69,7 @@ def _told_once(stage: Stage) -> Counter[tuple[Any, ...]]:
 
 
 @asynccontextmanager
-async def _supervised(stage: Stage, point: str) -> AsyncIterator[None]:
+async def _supervised(stage: LocalStage, point: str) -> AsyncIterator[None]:
     """An agent that kills itself at a point, once, and is started again as a kubelet would."""
     deaths: list[int] = []
 
@@ -108,14 +108,14 @@ async def test_a_death_on_the_way_up_changes_nothing(tmp_path: Path, point: str)
         assert _told_once(stage) == PROMOTED
 
 
-async def _exposed(stage: Stage) -> None:
+async def _exposed(stage: LocalStage) -> None:
     await stage.apply(*short())
     await stage.until_promoted()
     await stage.set_image("canary-demo:v2")
     await stage.until_weight(20)
 
 
-async def _alert_until_taken(stage: Stage) -> None:
+async def _alert_until_taken(stage: LocalStage) -> None:
     """Post as Alertmanager does: again until somebody takes it."""
     alert = firing(DATA / "alertmanager-firing-0.34.json", rollout=f"{NAMESPACE}/{NAME}")
 
@@ -171,7 +171,7 @@ async def test_a_death_of_a_command_is_survived(tmp_path: Path, point: str) -> N
         assert (told["step", 1, ""], told["promoted", "", ""]) == (1, 1)
 
 
-async def _promote_until_taken(stage: Stage) -> None:
+async def _promote_until_taken(stage: LocalStage) -> None:
     status = await stage.status()
     start = status["pauseConditions"][0]["startTime"]
     event = {
