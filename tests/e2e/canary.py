@@ -5,6 +5,7 @@ from typing import Any, Final
 from agent.api.meta import Object
 from agent.cluster.kubernetes import KubernetesCluster
 from agent.cluster.port import KINDS
+from agent.errors import AlreadyExists, Unavailable
 from tests.e2e.announcements import Announcements
 from tests.e2e.processes import Process, until
 
@@ -37,8 +38,19 @@ class Canary:
         self.name = name
 
     async def apply(self, *objects: Object) -> None:
+        """Create them, however long the API server is too busy to say that it did."""
         for obj in objects:
-            await self.cluster.create(KINDS[obj["kind"]], obj)
+
+            async def created(obj: Object = obj) -> bool:
+                try:
+                    await self.cluster.create(KINDS[obj["kind"]], obj)
+                except Unavailable:
+                    return False
+                except AlreadyExists:
+                    pass
+                return True
+
+            await until(created, f"{obj['kind']} is created", context=self.agent)
 
     async def rollout(self) -> Object:
         return await self.cluster.get(KINDS["Rollout"], self.namespace, self.name)
