@@ -133,12 +133,15 @@ class Canary:
         async def there() -> bool:
             return all(self.told.of_type(name, self.name) for name in transitions)
 
-        await until(
-            there,
-            f"announced: {transitions}",
-            deadline_seconds=deadline_seconds,
-            context=self.agent,
-        )
+        try:
+            await until(
+                there,
+                f"announced: {transitions}",
+                deadline_seconds=deadline_seconds,
+                context=self.agent,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\ntold: {self.told.told_once(self.name)}") from None
 
     async def until_quiet(self, *, deadline_seconds: float = 20.0) -> None:
         """Wait until the outbox is empty."""

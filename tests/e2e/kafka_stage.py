@@ -103,7 +103,11 @@ class KafkaStage:
         try:
             name = self.name(topic)
             await consumer._client._wait_on_metadata(name)
-            consumer.assign([TopicPartition(name, n) for n in range(PARTITIONS)])
+            places = [TopicPartition(name, n) for n in range(PARTITIONS)]
+            consumer.assign(places)
+            for place in places:
+                # To ask a young topic for its beginning may be refused, and is not asked again for minutes.
+                consumer.seek(place, 0)
             task = asyncio.create_task(read(), name=f"read {name}")
             try:
                 yield found

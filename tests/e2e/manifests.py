@@ -9,7 +9,7 @@ from agent.demo import manifests
 from agent.demo.manifests import Setup
 from tests.e2e.canary import NAME, NAMESPACE
 
-__all__ = ["NAME", "annotated", "indefinite", "page", "renamed", "short"]
+__all__ = ["NAME", "annotated", "everything", "indefinite", "page", "renamed", "short", "steps_of"]
 
 
 def page(prometheus: str, *, speed: float = 60.0) -> list[Object]:
@@ -27,6 +27,40 @@ def short() -> list[Object]:
 def indefinite() -> list[Object]:
     """One weight, then a pause that waits for a person."""
     return _with_steps([{"setWeight": 20}, {"pause": {}}])
+
+
+def everything(prometheus: str) -> list[Object]:
+    """Two routes, a pause that waits for a person, an analysis, a pause that ends by itself."""
+    objects = _with_steps(
+        [
+            {"setWeight": 20},
+            {"pause": {}},
+            {"analysis": {"templates": [{"templateName": "success-rate"}]}},
+            {"setWeight": 60},
+            {"pause": {"duration": 1}},
+        ]
+    )
+    template = next(obj for obj in page(prometheus) if obj["kind"] == "AnalysisTemplate")
+    route = next(obj for obj in objects if obj["kind"] == "VirtualService")
+    second = {
+        **route,
+        "metadata": {**route["metadata"], "name": f"{NAME}-two"},
+        "spec": {**route["spec"], "hosts": [f"{NAME}-two"]},
+    }
+    rollout = objects.pop()
+    canary: dict[str, Any] = rollout["spec"]["strategy"]["canary"]
+    istio = {**canary["trafficRouting"]["istio"]}
+    istio["virtualServices"] = [istio.pop("virtualService"), {"name": f"{NAME}-two"}]
+    strategy = {"canary": {**canary, "trafficRouting": {"istio": istio}}}
+    spec = {**rollout["spec"], "strategy": strategy, "replicas": 2}
+    return [*objects, second, template, {**rollout, "spec": spec}]
+
+
+def steps_of(objects: list[Object]) -> list[dict[str, Any]]:
+    """The steps of the Rollout among them."""
+    rollout = next(obj for obj in objects if obj["kind"] == "Rollout")
+    steps: list[dict[str, Any]] = rollout["spec"]["strategy"]["canary"]["steps"]
+    return steps
 
 
 def _with_steps(steps: list[dict[str, Any]]) -> list[Object]:

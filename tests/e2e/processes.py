@@ -80,6 +80,11 @@ class Process:
         if self._process is not None and self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal: STOP makes it hang, CONT go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def terminate(self) -> int:
         """SIGTERM, and the exit code of an orderly end."""
         assert self._process is not None

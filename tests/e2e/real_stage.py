@@ -28,8 +28,6 @@ from tests.e2e.processes import Process, free_port, until
 from tests.e2e.real import connected, fresh_namespace
 from tests.e2e.stage import BOT_TOKEN, TOKEN, Stage, gone
 
-READY_SECONDS = 40.0
-
 
 class RealStage(Stage):
     """Made by `real_staged`. The agent is not started yet.
@@ -38,6 +36,9 @@ class RealStage(Stage):
         kafka: the topics, from outside.
         alertmanager: address of the Alertmanager whose webhook is the agent's sink; "" when there is none.
     """
+
+    # An agent whose predecessor was killed gets its share when Kafka knows that.
+    ready_seconds = 40.0
 
     def __init__(
         self,
@@ -92,7 +93,9 @@ class RealStage(Stage):
                     return False
                 return answer.status_code == 200
 
-            await until(ready, f"{name} is ready", deadline_seconds=READY_SECONDS, context=process)
+            await until(
+                ready, f"{name} is ready", deadline_seconds=self.ready_seconds, context=process
+            )
             self.agent, self.port = process, port
             yield process
 
@@ -163,9 +166,10 @@ async def real_staged(
 
 
 @asynccontextmanager
-async def shared_staged(directory: Path, bed: Run) -> AsyncIterator[RealStage]:
+async def shared_staged(directory: Path, bed: Run, **bus: Any) -> AsyncIterator[RealStage]:
     """A stage on the servers that all tests share."""
     kubernetes = await asyncio.to_thread(bed.part, "kubernetes")
     kafka = await asyncio.to_thread(bed.part, "kafka")
-    async with real_staged(directory, kubernetes["kubeconfig"], kafka["bootstrap"]) as stage:
+    places = kubernetes["kubeconfig"], kafka["bootstrap"]
+    async with real_staged(directory, *places, **bus) as stage:
         yield stage

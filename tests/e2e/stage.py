@@ -16,7 +16,7 @@ from agent.demo.telegram_stand_in import Telegram, telegram_running
 from tests.e2e.announcements import Announcements
 from tests.e2e.canary import NAME, NAMESPACE, Canary
 from tests.e2e.collector import Collector, Prometheus, a_prometheus, collecting
-from tests.e2e.processes import Process, free_port, until
+from tests.e2e.processes import DEADLINE_SECONDS, Process, free_port, until
 from tests.e2e.real import connected, fresh_namespace
 
 BOT_TOKEN: Final = "42:e2e-secret"
@@ -31,6 +31,8 @@ class Stage(Canary):
         agent: the process under test; may be killed and started again.
         settings: what the agent's file says; `configure` writes it.
     """
+
+    ready_seconds = DEADLINE_SECONDS
 
     def __init__(
         self,
@@ -68,7 +70,12 @@ class Stage(Canary):
             except httpx.HTTPError:
                 return False
 
-        await until(ready_or_dead, "the agent is ready", context=self.agent)
+        await until(
+            ready_or_dead,
+            "the agent is ready",
+            deadline_seconds=self.ready_seconds,
+            context=self.agent,
+        )
 
     async def post(
         self, path: str, body: bytes, *, token: str = TOKEN, **headers: str

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,188 +15,176 @@ import pytest
 
 from agent.api.times import format_time_ms
 from agent.engine.crash_points import CRASH_POINTS
-from tests.e2e.manifests import NAME, indefinite, page, short
+from tests.e2e.announcements import promoted
+from tests.e2e.bed.run import Run
+from tests.e2e.canary import NAME
+from tests.e2e.collector import a_prometheus
+from tests.e2e.manifests import everything, renamed, short, steps_of
 from tests.e2e.processes import until
-from tests.e2e.stage import NAMESPACE, LocalStage, firing, staged
+from tests.e2e.real_stage import RealStage, shared_staged
+from tests.e2e.stage import firing, staged
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(300),
+]
 DATA = Path(__file__).parent / "data"
 
-NOT_ON_THIS_ROAD: Final = {
-    "between-lowers": "needs two VirtualServices (tests/simulation/test_routes.py)",
-    "between-raises": "needs two VirtualServices (tests/simulation/test_interleavings.py)",
-    "after-analysis": "needs an analysis step (test_a_death_of_an_analysis_is_survived)",
-    "after-done-status": "the weight is announced when it was read back, with the next status",
-    "intent-before-write": "needs a command (test_a_death_of_a_command_is_survived)",
-    "intent-after-write": "needs a command (test_a_death_of_a_command_is_survived)",
-}
+UNREACHED: Final = "after-done-status"
+"""A weight is told when it was read back, with the next status (tests/simulation/test_interleavings.py)."""
 ABORT: Final = [point for point in CRASH_POINTS if point.startswith("abort-")]
-UP: Final = [point for point in CRASH_POINTS if point not in (*ABORT, *NOT_ON_THIS_ROAD)]
+UP: Final = [point for point in CRASH_POINTS if point not in (*ABORT, UNREACHED)]
 
-PROMOTED: Final = Counter(
-    {
-        ("completed", "", ""): 2,
-        ("started", "", ""): 1,
-        ("weight", 0, 20): 1, ("weight", 20, 60): 1, ("weight", 60, 100): 1, ("weight", 100, 0): 1,
-        ("step", 0, ""): 1, ("step", 1, ""): 1, ("step", 2, ""): 1, ("step", 3, ""): 1,
-        ("paused", "", ""): 2,
-        ("resumed", "", ""): 2,
-        ("promoted", "", ""): 1,
-    }
-)  # fmt: skip
-"""What a run of the short manifests tells, each once; the first deploy adds one `completed`."""
+SESSION_SECONDS: Final = 2.0
+"""Kafka gives the partitions of a killed agent to the next one after this time."""
+SLOW_SECONDS: Final = 90.0
+"""For what goes on while the agent dies more than once."""
 
 
-def _essence(event: dict[str, Any]) -> tuple[Any, ...]:
-    """What an event says, without ids and times."""
-    transition = event["type"].split(".")[-2]
-    data = event["data"]
-    if transition in ("weight", "rolledback"):
-        weights = data["weights"]
-        return transition, weights.get("before", 0), weights.get("after", 0)
-    if transition == "step":
-        return transition, data["step"].get("index", 0), ""
-    return transition, "", ""
+class Kubelet:
+    """Starts the agent again whenever it has died, each time to die at the next point that is left."""
 
+    def __init__(self, stage: RealStage, points: list[str]) -> None:
+        self._stage = stage
+        self._left = list(points)
+        self._next = ""
+        self.died: list[str] = []
 
-def _told_once(stage: LocalStage) -> Counter[tuple[Any, ...]]:
-    """The transitions that were announced; none under two ids, no id with two contents."""
-    contents: dict[str, bytes] = {}
-    for event, body in zip(stage.collector.events, stage.collector.bodies, strict=True):
-        assert contents.setdefault(event["id"], body) == body, f"id {event['id']} has two contents"
-    by_id = {event["id"]: event for event in stage.collector.events}
-    return Counter(_essence(event) for event in by_id.values())
+    @property
+    def done(self) -> bool:
+        """Whether it has died at all of them, and lives."""
+        return not self._left and not self._next and self._stage.agent.running
+
+    async def run(self) -> None:
+        while True:
+            self._next = self._left.pop(0) if self._left else ""
+            crash = {"SERINUS_CRASH_AT": self._next} if self._next else {}
+            await self._stage.start_agent(**crash)
+            # An event loop of its own has no signal of a child's end that would be simpler than asking.
+            while self._stage.agent.running:
+                await asyncio.sleep(0.02)
+            code = await self._stage.agent.wait()
+            assert (code, bool(self._next)) == (-9, True), self._stage.agent.tail()
+            self.died.append(self._next)
 
 
 @asynccontextmanager
-async def _supervised(stage: LocalStage, point: str) -> AsyncIterator[None]:
-    """An agent that kills itself at a point, once, and is started again as a kubelet would."""
-    deaths: list[int] = []
-
-    async def watch() -> None:
-        while True:
-            await asyncio.sleep(0.02)
-            if not stage.agent.running:
-                deaths.append(await stage.agent.wait())
-                await stage.start_agent()
-
-    await stage.start_agent(SERINUS_CRASH_AT=point)
-    task = asyncio.create_task(watch(), name="kubelet")
+async def _dying_at(stage: RealStage, points: list[str]) -> AsyncIterator[Kubelet]:
+    """In the middle of everything, until the agent has died at each of these points."""
+    assert await stage.agent.terminate() == 0
+    kubelet = Kubelet(stage, points)
+    task = asyncio.create_task(kubelet.run(), name="kubelet")
     try:
-        yield
+        yield kubelet
+        assert not task.done(), task.exception()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert deaths == [-9], "the process died once, at its point"
+    assert kubelet.died == points
 
 
-@pytest.mark.parametrize("point", UP)
-async def test_a_death_on_the_way_up_changes_nothing(tmp_path: Path, point: str) -> None:
-    # The first visits of some belong to the deploy of v1.
-    visits = {
-        "after-fence": 4,
-        "relay-before-publish": 3,
-        "relay-after-publish": 3,
-        "relay-after-removal": 2,
-    }
-    async with staged(tmp_path) as stage, _supervised(stage, f"{point}:{visits.get(point, 1)}"):
-        await stage.apply(*short())
-        await stage.until_promoted()
-        await stage.set_image("canary-demo:v2")
+@asynccontextmanager
+async def _deployed(directory: Path, bed: Run) -> AsyncIterator[RealStage]:
+    """The first version is out, by an agent that is well."""
+    async with (
+        shared_staged(directory, bed, session_timeout_seconds=SESSION_SECONDS) as stage,
+        a_prometheus() as prometheus,
+    ):
+        await stage.start_agent()
+        await stage.apply(*renamed(everything(prometheus.url), stage.namespace))
         await stage.until_promoted()
         await stage.until_quiet()
-        assert _told_once(stage) == PROMOTED
+        yield stage
 
 
-async def _exposed(stage: LocalStage) -> None:
-    await stage.apply(*short())
-    await stage.until_promoted()
-    await stage.set_image("canary-demo:v2")
-    await stage.until_weight(20)
+async def _weights(stage: RealStage) -> list[int]:
+    """The canary's weight on all routes."""
+    routes = [stage, stage.canary(f"{NAME}-two")]
+    return [await route.weight() for route in routes]
 
 
-async def _alert_until_taken(stage: LocalStage) -> None:
+async def test_deaths_at_every_point_on_the_way_up_change_nothing(tmp_path: Path, bed: Run) -> None:
+    runs = 0
+    async with _deployed(tmp_path, bed) as stage, _dying_at(stage, UP) as kubelet:
+        while not kubelet.done:
+            assert runs < len(UP), f"died at {kubelet.died} only"
+            runs += 1
+            await stage.set_image(f"{NAME}:v{runs + 1}")
+            await stage.until_phase("Paused", deadline_seconds=SLOW_SECONDS)
+            await _promote_until_taken(stage, f"promote-{runs}")
+            await stage.until_promoted(deadline_seconds=SLOW_SECONDS)
+        await stage.until_quiet()
+        assert await _weights(stage) == [0, 0]
+        told = stage.told.told_once()
+        one = promoted(steps_of(everything("")))
+        expected = Counter({what: runs * times for what, times in one.items()})
+        # The first deploy says no more than that it is done.
+        expected["completed", "", ""] += 1
+        assert told == expected, f"{runs} versions went out"
+
+
+async def test_deaths_at_every_point_on_the_way_down_change_nothing(
+    tmp_path: Path, bed: Run
+) -> None:
+    runs = 0
+    async with _deployed(tmp_path, bed) as stage, _dying_at(stage, ABORT) as kubelet:
+        while not kubelet.done:
+            assert runs < len(ABORT), f"died at {kubelet.died} only"
+            runs += 1
+            await stage.set_image(f"{NAME}:v{runs + 1}")
+            await stage.until_weight(20, deadline_seconds=SLOW_SECONDS)
+            alert = firing(
+                DATA / "alertmanager-firing-0.34.json", rollout=f"{stage.namespace}/{NAME}"
+            )
+            await _tell_until_taken(stage, alert)
+            status = await stage.until_phase("Degraded", deadline_seconds=SLOW_SECONDS)
+            await stage.until_weight(0)
+            assert status["abort"] is True
+            assert "CanaryBad" in status["message"]
+            # It would count against the next version, too.
+            over = [{**each, "status": "resolved"} for each in alert["alerts"]]
+            await _tell_until_taken(stage, {**alert, "status": "resolved", "alerts": over})
+        await stage.until_quiet()
+        assert await _weights(stage) == [0, 0]
+        told = stage.told.told_once()
+        assert told["aborted", "", ""] == runs
+        assert told["rolledback", 20, 0] == runs
+        assert told["promoted", "", ""] == 0
+
+
+async def _tell_until_taken(stage: RealStage, webhook: dict[str, Any]) -> None:
     """Post as Alertmanager does: again until somebody takes it."""
-    alert = firing(DATA / "alertmanager-firing-0.34.json", rollout=f"{NAMESPACE}/{NAME}")
-
-    async def taken() -> bool:
-        try:
-            return (await stage.alert(alert)).status_code == 202
-        except httpx.HTTPError:
-            return False
-
-    await until(taken, "the alert is taken", context=stage.agent)
+    await _until_taken(lambda: stage.alert(webhook), stage)
 
 
-@pytest.mark.parametrize("point", ABORT)
-async def test_a_death_on_the_way_down_changes_nothing(tmp_path: Path, point: str) -> None:
-    async with staged(tmp_path) as stage, _supervised(stage, point):
-        await _exposed(stage)
-        await _alert_until_taken(stage)
-        await stage.until_phase("Degraded")
-        await stage.until_weight(0)
-        await stage.until_announced("aborted", "rolledback")
-        await stage.until_quiet()
-        told = _told_once(stage)
-        assert told["aborted", "", ""] == 1
-        assert told["rolledback", 20, 0] == 1
-        status = await stage.status()
-        assert status["abort"] is True
-        assert "CanaryBad" in status["message"]
-
-
-async def test_a_death_of_an_analysis_is_survived(tmp_path: Path) -> None:
-    async with staged(tmp_path) as stage, _supervised(stage, "after-analysis"):
-        await stage.apply(*page(stage.prometheus.url, speed=60))
-        await stage.until_promoted()
-        await stage.set_image("canary-demo:v2")
-        await stage.until_promoted()
-        await stage.until_announced("analysis", "promoted")
-        assert len(stage.collector.of_type("analysis")) == 1
-
-
-@pytest.mark.parametrize("point", ["intent-before-write", "intent-after-write"])
-async def test_a_death_of_a_command_is_survived(tmp_path: Path, point: str) -> None:
-    """Whoever sends a command sends it again until it is taken; it counts once."""
-    async with staged(tmp_path) as stage, _supervised(stage, point):
-        await stage.apply(*indefinite())
-        await stage.until_promoted()
-        await stage.set_image("canary-demo:v2")
-        await stage.until_weight(20)
-        await stage.until_announced("paused")
-        await _promote_until_taken(stage)
-        await stage.until_promoted()
-        await stage.until_quiet()
-        told = _told_once(stage)
-        assert (told["step", 1, ""], told["promoted", "", ""]) == (1, 1)
-
-
-async def _promote_until_taken(stage: LocalStage) -> None:
+async def _promote_until_taken(stage: RealStage, event_id: str) -> None:
     status = await stage.status()
-    start = status["pauseConditions"][0]["startTime"]
     event = {
         "specversion": "1.0",
-        "id": "promote-1",
+        "id": event_id,
         "source": "/ci/test",
         "type": "dev.serinus.command.promote.v1",
         "time": format_time_ms(datetime.now(UTC)),
         "data": {
-            "namespace": NAMESPACE,
+            "namespace": stage.namespace,
             "name": NAME,
             "actor": "ann",
-            "expect": {"stepIndex": 1, "pauseStartTime": start},
+            "expect": {"stepIndex": 1, "pauseStartTime": status["pauseConditions"][0]["startTime"]},
         },
     }
+    body = msgspec.json.encode(event)
+    headers = {"Content-Type": "application/cloudevents+json"}
+    await _until_taken(lambda: stage.post("/", body, **headers), stage)
 
+
+async def _until_taken(send: Callable[[], Awaitable[httpx.Response]], stage: RealStage) -> None:
     async def taken() -> bool:
-        body = msgspec.json.encode(event)
         try:
-            answer = await stage.post("/", body, **{"Content-Type": "application/cloudevents+json"})
+            return (await send()).status_code == 202
         except httpx.HTTPError:
             return False
-        return answer.status_code == 202
 
-    await until(taken, "the command is taken", context=stage.agent)
+    await until(taken, "it is taken", deadline_seconds=SLOW_SECONDS, context=stage.agent)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -221,7 +209,7 @@ async def test_fifty_deaths_at_random(tmp_path: Path, seed: int) -> None:
                 await stage.start_agent()
             await stage.until_promoted()
         await stage.until_quiet()
-        told = _told_once(stage)
+        told = stage.told.told_once()
         runs = version - 1
         for step in range(4):
             assert told["step", step, ""] == runs
