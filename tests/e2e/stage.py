@@ -21,7 +21,17 @@ from tests.e2e.real import connected, fresh_namespace
 
 BOT_TOKEN: Final = "42:e2e-secret"
 TOKEN: Final = "sink-secret"
-__all__ = ["BOT_TOKEN", "NAMESPACE", "TOKEN", "LocalStage", "Stage", "firing", "gone", "staged", "staged_on"]
+__all__ = [
+    "BOT_TOKEN",
+    "NAMESPACE",
+    "TOKEN",
+    "Stage",
+    "StandInStage",
+    "firing",
+    "gone",
+    "staged",
+    "staged_on",
+]
 
 
 class Stage(Canary):
@@ -114,7 +124,7 @@ class Stage(Canary):
         }
 
 
-class LocalStage(Stage):
+class StandInStage(Stage):
     """A stage without Kafka and with stand-ins around it.
 
     Attributes:
@@ -138,7 +148,7 @@ class LocalStage(Stage):
 
 
 @asynccontextmanager
-async def staged(directory: Path, *, ready_seconds: float = 0.2) -> AsyncIterator[LocalStage]:
+async def staged(directory: Path, *, ready_seconds: float = 0.2) -> AsyncIterator[StandInStage]:
     """A local cluster as a process, a collector of events, a chat, a Prometheus; the agent is not started yet."""
     async with AsyncExitStack() as stack:
         local = Process(
@@ -157,13 +167,13 @@ async def staged(directory: Path, *, ready_seconds: float = 0.2) -> AsyncIterato
         collector = await stack.enter_async_context(collecting())
         telegram = await stack.enter_async_context(telegram_running(BOT_TOKEN))
         prometheus = await stack.enter_async_context(a_prometheus())
-        stage = LocalStage(directory, local, cluster, collector, telegram, prometheus)
+        stage = StandInStage(directory, local, cluster, collector, telegram, prometheus)
         stack.push_async_callback(gone, stage.agent)
         yield stage
 
 
 @asynccontextmanager
-async def staged_on(kubeconfig: str, directory: Path) -> AsyncIterator[LocalStage]:
+async def staged_on(kubeconfig: str, directory: Path) -> AsyncIterator[StandInStage]:
     """The same on the real API server of the bed, in a namespace that nobody used before."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(connected(kubeconfig))
@@ -171,7 +181,7 @@ async def staged_on(kubeconfig: str, directory: Path) -> AsyncIterator[LocalStag
         collector = await stack.enter_async_context(collecting())
         telegram = await stack.enter_async_context(telegram_running(BOT_TOKEN))
         prometheus = await stack.enter_async_context(a_prometheus())
-        stage = LocalStage(
+        stage = StandInStage(
             directory, None, cluster, collector, telegram, prometheus,
             namespace=namespace, kubeconfig=Path(kubeconfig),
         )  # fmt: skip

@@ -8,13 +8,15 @@ import pytest
 from agent.cluster.port import KINDS
 from tests.e2e.manifests import NAME, annotated, page
 from tests.e2e.processes import until
-from tests.e2e.stage import BOT_TOKEN, NAMESPACE, TOKEN, LocalStage, firing, staged
+from tests.e2e.stage import BOT_TOKEN, NAMESPACE, TOKEN, StandInStage, firing, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 DATA = Path(__file__).parent / "data"
 
 
-async def _exposed(stage: LocalStage, *, image: str = "canary-demo:v2", **annotations: str) -> None:
+async def _exposed(
+    stage: StandInStage, *, image: str = "canary-demo:v2", **annotations: str
+) -> None:
     """v1 is deployed, the new version is at its first weight."""
     await stage.start_agent()
     await stage.apply(*annotated(page(stage.prometheus.url, speed=20), **annotations))
@@ -60,7 +62,7 @@ async def test_a_captured_alertmanager_webhook_takes_the_canary_off(
         assert await stage.agent.terminate() == 0
 
 
-async def _one_live_message_and_one_alarm(stage: LocalStage) -> None:
+async def _one_live_message_and_one_alarm(stage: StandInStage) -> None:
     async def settled() -> bool:
         alarms = [m for m in stage.telegram.messages if "Rollback" in m.text]
         live = [m for m in stage.telegram.messages if "Rollback" not in m.text]
@@ -77,7 +79,7 @@ async def _one_live_message_and_one_alarm(stage: LocalStage) -> None:
     assert "CanaryBad" in alarm.text
 
 
-async def _nothing_secret_is_told(stage: LocalStage) -> None:
+async def _nothing_secret_is_told(stage: StandInStage) -> None:
     said = stage.agent.output() + "".join(body.decode() for body in stage.collector.bodies)
     for secret in (TOKEN, BOT_TOKEN):
         assert secret not in said

@@ -21,9 +21,9 @@ from agent.engine.lease import LeaseOwner, Terms
 from tests.contract.objects import a_name
 from tests.e2e.bed.kubernetes_api import Api
 from tests.e2e.bed.run import Run
-from tests.e2e.manifests import NAME, renamed, indefinite, short
+from tests.e2e.manifests import NAME, indefinite, renamed, short
 from tests.e2e.processes import ROOT, Process, free_port, until
-from tests.e2e.stage import LocalStage, firing, staged_on
+from tests.e2e.stage import StandInStage, firing, staged_on
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 DATA = Path(__file__).parent / "data"
@@ -34,7 +34,7 @@ OWNERSHIP = {"duration_seconds": 6, "renew_seconds": 4, "retry_seconds": 1}
 class Replica:
     """One agent of several."""
 
-    def __init__(self, stage: LocalStage, name: str) -> None:
+    def __init__(self, stage: StandInStage, name: str) -> None:
         self.port = free_port()
         config = msgspec.yaml.decode((stage.directory / "serinus.yaml").read_bytes())
         config["sink"] = {"port": self.port}
@@ -71,7 +71,7 @@ class Replica:
 
 
 @asynccontextmanager
-async def two_on(bed: Run, directory: Path) -> AsyncIterator[tuple[LocalStage, Replica, Replica]]:
+async def two_on(bed: Run, directory: Path) -> AsyncIterator[tuple[StandInStage, Replica, Replica]]:
     """Two that are ready; the first one owns."""
     async with staged_on(bed.part("kubernetes")["kubeconfig"], directory) as stage:
         one, two = Replica(stage, "one"), Replica(stage, "two")
@@ -84,13 +84,13 @@ async def two_on(bed: Run, directory: Path) -> AsyncIterator[tuple[LocalStage, R
                 yield stage, one, two
 
 
-async def lease(stage: LocalStage) -> dict[str, Any]:
+async def lease(stage: StandInStage) -> dict[str, Any]:
     found = await stage.cluster.get(LEASE, stage.namespace, "serinus")
     spec: dict[str, Any] = found["spec"]
     return spec
 
 
-def told_once(stage: LocalStage) -> Counter[str]:
+def told_once(stage: StandInStage) -> Counter[str]:
     """How often each transition was announced, by id; no id has two contents (I5)."""
     contents: dict[str, bytes] = {}
     for event, body in zip(stage.collector.events, stage.collector.bodies, strict=True):
