@@ -116,7 +116,7 @@ class Relay:
         """Take what is published off the object, and only that, by compare-and-swap."""
         status = rollout.get("status") or {}
         left = outbox.without(outbox.stored(status), self._outlet.confirmed(key))
-        after = outbox.with_entries(status, left, self._clock.now())
+        after = outbox.with_entries(status, left, self._clock.now(), outbox.cause_of(status))
         if after is not status:
             await self._writer.status(
                 key, {"conditions": after.get("conditions") or None}, version_of(rollout)

@@ -1,7 +1,7 @@
 """The outbox: announcements that wait, stored in the same status write as what they announce.
 
-They travel in the condition `SerinusOutbox`, whose `message` is compact JSON: `{"v":1,"entries":[…]}`. An
-entry is stored as the bytes that will be published, under an id made of what was observed, so that whoever
+They travel in the condition `SerinusOutbox`, whose `message` is compact JSON: `{"v":1,"entries":[…]}`, and
+`"cause":{…}` from an abort until its rollback is announced, by whoever survives. An entry is stored as the bytes that will be published, under an id made of what was observed, so that whoever
 publishes it, and how often, publishes the same. Pure: nothing here reads a clock or logs.
 """
 
@@ -47,6 +47,7 @@ class Entry(Struct):
 class _Content(Struct):
     v: int = 0
     entries: list[Entry] | None = None
+    cause: Cause | None = None
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,15 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
 
 def stored(status: dict[str, Any]) -> tuple[Entry, ...]:
     """The entries that wait in a status. Raises ValueError for a content that is not ours or newer."""
+    return tuple(_content(status).entries or ())
+
+
+def cause_of(status: dict[str, Any]) -> Cause | None:
+    """Why the rollout was aborted, while its rollback is not announced. Raises ValueError as `stored`."""
+    return _content(status).cause
+
+
+def _content(status: dict[str, Any]) -> _Content:
     text = next(
         (
             str(condition.get("message") or "")
@@ -77,7 +87,7 @@ def stored(status: dict[str, Any]) -> tuple[Entry, ...]:
         "",
     )
     if not text:
-        return ()
+        return _Content()
     try:
         content = msgspec.json.decode(text, type=_Content)
     except msgspec.MsgspecError as error:
@@ -86,11 +96,13 @@ def stored(status: dict[str, Any]) -> tuple[Entry, ...]:
         raise ValueError(
             f"condition {OUTBOX_CONDITION} has version {content.v}, known is {VERSION}"
         )
-    return tuple(content.entries or ())
+    return content
 
 
-def with_entries(status: dict[str, Any], entries: Sequence[Entry], now: datetime) -> dict[str, Any]:
-    """The status with exactly these entries waiting; without entries the condition is gone.
+def with_entries(
+    status: dict[str, Any], entries: Sequence[Entry], now: datetime, cause: Cause | None = None
+) -> dict[str, Any]:
+    """The status with exactly these entries waiting, and this cause; without any the condition is gone.
 
     The condition stays where it was in the list and keeps its transition time.
     """
@@ -99,12 +111,12 @@ def with_entries(status: dict[str, Any], entries: Sequence[Entry], now: datetime
         (index for index, item in enumerate(conditions) if item.get("type") == OUTBOX_CONDITION),
         None,
     )
-    if not entries:
+    if not entries and cause is None:
         if place is None:
             return status
         del conditions[place]
         return {**status, "conditions": conditions}
-    text = encode(entries)
+    text = encode(entries, cause)
     old = conditions[place] if place is not None else {}
     if old.get("message") == text:
         return status
@@ -123,9 +135,10 @@ def with_entries(status: dict[str, Any], entries: Sequence[Entry], now: datetime
     return {**status, "conditions": conditions}
 
 
-def encode(entries: Sequence[Entry]) -> str:
+def encode(entries: Sequence[Entry], cause: Cause | None = None) -> str:
     """The condition's message."""
-    return msgspec.json.encode(_Content(v=VERSION, entries=list(entries))).decode()
+    content = _Content(v=VERSION, entries=list(entries), cause=cause and bounded(cause))
+    return msgspec.json.encode(content).decode()
 
 
 def freeze(announcements: Sequence[Announcement], stamp: Stamp) -> tuple[Entry, ...]:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import structlog
 
 from agent.api.meta import Key, Object
 from agent.api.names import OUTBOX_CONDITION
 from agent.engine import outbox
+from agent.events.catalogue import Cause, Timings
 from agent.rollout.types import Announcement
 
 log = structlog.get_logger(__name__)
@@ -58,6 +60,7 @@ class Outlet:
         before = observed.get("status") or {}
         try:
             waiting = outbox.without(outbox.stored(before), self.confirmed(key))
+            known = outbox.cause_of(before)
         except ValueError as error:
             # Another version of this agent wrote it: not ours to read, so not ours to throw away.
             log.error("outbox.unreadable", rollout=str(key), error=str(error))
@@ -70,11 +73,40 @@ class Outlet:
             correlation_id=outbox.correlation_id({"metadata": metadata, "status": status}),
             now=now,
         )
+        announce = [_explained(item, known) for item in announce]
         entries, dropped = outbox.add(waiting, outbox.freeze(announce, stamp))
         if dropped:
             log.warning("outbox.coalesced", rollout=str(key), entries=dropped)
         base = {"conditions": _with_condition_of(before, status)}
-        return list(outbox.with_entries(base, entries, now).get("conditions") or ())
+        cause = _cause_to_keep(status, announce, known)
+        return list(outbox.with_entries(base, entries, now, cause).get("conditions") or ())
+
+
+def _explained(announcement: Announcement, known: Cause | None) -> Announcement:
+    """A rollback with the cause of its abort: whoever ends it need not be who began it."""
+    if announcement.transition != "rolledback" or known is None:
+        return announcement
+    timings = announcement.data.timings or Timings()
+    timings = msgspec.structs.replace(
+        timings,
+        cause_started_at=timings.cause_started_at or known.started_at,
+        received_at=timings.received_at or known.received_at,
+    )
+    data = msgspec.structs.replace(announcement.data, cause=known, timings=timings)
+    return msgspec.structs.replace(announcement, data=data)
+
+
+def _cause_to_keep(
+    status: dict[str, Any], announce: Sequence[Announcement], known: Cause | None
+) -> Cause | None:
+    """Why the rollout is aborted, while there is weight whose end must be told."""
+    told = {item.transition: item.data.cause for item in announce}
+    weights = (status.get("canary") or {}).get("weights") or {}
+    if not status.get("abort") or "rolledback" in told:
+        return None
+    if not (weights.get("canary") or {}).get("weight"):
+        return None
+    return told.get("aborted") or known
 
 
 def _with_condition_of(before: dict[str, Any], status: dict[str, Any]) -> list[dict[str, Any]]:

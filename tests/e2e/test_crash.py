@@ -150,6 +150,10 @@ async def test_deaths_at_every_point_on_the_way_down_change_nothing(
         assert told["aborted", "", ""] == runs
         assert told["rolledback", 20, 0] == runs
         assert told["promoted", "", ""] == 0
+        for event in stage.told.of_type("rolledback"):
+            # Also where another process ended what the one that died had begun.
+            evidence = event["data"]["cause"]["evidence"]
+            assert evidence["labels"]["alertname"] == "CanaryBad"
 
 
 async def _tell_until_taken(stage: RealStage, webhook: dict[str, Any]) -> None:

@@ -1,13 +1,16 @@
 """Aborts, holds and the level check over the real engine and the local store."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from agent.api.holds import Hold, decode_holds
-from agent.api.names import FIRST_EXPOSED, HOLDS, OVERRULED
+from agent.api.names import FIRST_EXPOSED, HOLDS, OUTBOX_CONDITION, OVERRULED
 from agent.cluster.port import KINDS
 from agent.engine.port import Outcome, View
 from agent.errors import Unavailable
-from tests.engine.shop import annotations, command, new_set, shop, why
+from tests.engine.shop import annotations, command, is_paused, new_set, shop, why
 from tests.simulation.faults import Weather
 from tests.simulation.manifests import (
     KEY,
@@ -34,6 +37,49 @@ def test_abort_without_an_update_in_progress_is_refused() -> None:
             outcome = await world.engine.abort(KEY, alert("Down"))
             assert outcome == Outcome(result="refused", message="no update is in progress")
             assert not world.status().get("abort")
+
+    run(main())
+
+
+@pytest.mark.parametrize("point", ["abort-after-intent", "abort-after-route"])
+def test_who_ends_a_rollback_tells_why_it_was_begun(point: str) -> None:
+    """The one who began it has died, and what it announced is off the object."""
+
+    async def main() -> None:
+        async with shop() as world:
+            world.when(point, 1, world.crash)
+            with suppress(asyncio.CancelledError, Unavailable):
+                await world.engine.abort(KEY, alert("Down"))
+            await world.until(lambda: is_rolled_back(world), within=60, what="the rollback")
+            await world.clock.sleep(5)
+            events = {event["type"].split(".")[-2]: event for event in world.bus.events()}
+            data = events["rolledback"]["data"]
+            assert data["cause"] == events["aborted"]["data"]["cause"]
+            assert data["cause"]["evidence"] == {"labels": {"alertname": "Down"}}
+            assert data["timings"]["causeStartedAt"] == data["cause"]["startedAt"]
+            assert not any(
+                condition["type"] == OUTBOX_CONDITION for condition in world.status()["conditions"]
+            )
+
+    run(main())
+
+
+def test_a_rollout_that_was_retried_forgets_why_it_was_aborted() -> None:
+    async def main() -> None:
+        async with shop() as world:
+            await world.engine.abort(KEY, alert("Down"))
+            await world.until(lambda: is_rolled_back(world), within=5, what="the rollback")
+            assert (await command(world, "retry")).result == "done"
+            await world.until(
+                lambda: world.weight() == 20 and is_paused(world),
+                within=60,
+                what="the weight again",
+            )
+            assert (await command(world, "abort")).result == "done"
+            await world.until(lambda: is_rolled_back(world), within=5, what="the rollback")
+            await world.clock.sleep(5)
+            last = [e for e in world.bus.events() if e["type"].endswith(".rolledback.v1")][-1]
+            assert last["data"]["cause"]["kind"] == "command"
 
     run(main())
 

@@ -56,6 +56,25 @@ def test_an_entry_is_a_cloud_event_with_its_context() -> None:
     }
 
 
+def test_the_cause_of_an_abort_outlives_what_was_announced_of_it() -> None:
+    cause = Cause(kind="alert", summary="alert Down", evidence={"labels": {"a": "b"}})
+    status = outbox.with_entries({}, freeze("aborted", cause=cause), NOW, cause)
+    told = outbox.with_entries(status, (), NOW, outbox.cause_of(status))
+    assert (outbox.stored(told), outbox.cause_of(told)) == ((), cause)
+    assert outbox.with_entries(told, (), NOW) == {"conditions": []}
+    assert outbox.cause_of({}) is None
+
+
+def test_the_cause_that_is_kept_is_bounded_as_the_announced_one_is() -> None:
+    long = Cause(kind="alert", evidence={"a": "x" * 100, "b": "y" * outbox.MAX_EVIDENCE_BYTES})
+    status = outbox.with_entries({}, freeze("aborted", cause=long), NOW, long)
+    (entry,) = outbox.stored(status)
+    kept = outbox.cause_of(status)
+    assert kept is not None
+    assert kept.evidence == {"truncated": True, "a": "x" * 100}
+    assert msgspec.json.decode(entry.event)["data"]["cause"]["evidence"] == kept.evidence
+
+
 def test_i5_ids_depend_on_what_was_observed_and_on_nothing_else() -> None:
     assert freeze("step", "step") == freeze("step", "step")
     ids = {
