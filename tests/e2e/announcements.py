@@ -37,7 +37,13 @@ class Announcements:
         for event, body in zip(self.events, self.bodies, strict=True):
             first = contents.setdefault(event["id"], body)
             assert first == body, f"id {event['id']} has two contents"
-        by_id = {event["id"]: event for event in self.events if name in ("", event["data"]["name"])}
+        by_id = {
+            event["id"]: event
+            for event in self.events
+            # What an agent says of itself is of no rollout.
+            if event["type"].startswith("dev.serinus.rollout.")
+            and name in ("", event["data"]["name"])
+        }
         return Counter(essence(event) for event in by_id.values())
 
 
