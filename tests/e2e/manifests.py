@@ -9,7 +9,17 @@ from agent.demo import manifests
 from agent.demo.manifests import Setup
 from tests.e2e.canary import NAME, NAMESPACE
 
-__all__ = ["NAME", "annotated", "everything", "indefinite", "page", "renamed", "short", "steps_of"]
+__all__ = [
+    "NAME",
+    "annotated",
+    "everything",
+    "in_namespace",
+    "indefinite",
+    "page",
+    "renamed",
+    "short",
+    "steps_of",
+]
 
 
 def page(prometheus: str, *, speed: float = 60.0) -> list[Object]:
@@ -95,5 +105,9 @@ def annotated(objects: list[Object], **annotations: str) -> list[Object]:
 def renamed(objects: list[Object], namespace: str, name: str = NAME) -> list[Object]:
     """The same for another namespace, and for another name wherever the page's stands."""
     text = msgspec.json.encode(objects).replace(NAME.encode(), name.encode())
-    copies: list[Object] = msgspec.json.decode(text)
-    return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in copies]
+    return in_namespace(msgspec.json.decode(text), namespace)
+
+
+def in_namespace(objects: list[Object], namespace: str) -> list[Object]:
+    """The objects, moved to another namespace."""
+    return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in objects]
