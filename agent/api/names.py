@@ -20,6 +20,8 @@ STEP_INDEX: Final = "step-index"
 
 QUERY: Final = "ResolvedPrometheusQuery"
 """In the metadata of a metric's result and of its measurements: the query with its arguments."""
+WEB_REQUEST: Final = "ResolvedWebRequest"
+"""In a measurement's metadata: what the provider web asked, with its arguments."""
 
 # Condition types of a Rollout.
 INVALID_SPEC: Final = "InvalidSpec"

@@ -1,27 +1,21 @@
-"""AnalysisRuns of a rollout: created, read, acted upon, terminated. PURE.
+"""AnalysisRuns of a rollout: created, read, acted upon, terminated, cleared away. PURE.
 
 Failed and Error abort the rollout, Inconclusive pauses it (reference: Argo's rollout/analysis.go).
 """
 
-from typing import Any, Final
-
 import msgspec
 
 from agent.analysis.composition import analysis_run
-from agent.analysis.run import state_of
-from agent.api.analysis import AnalysisRun, MetricResult
+from agent.api.analysis import AnalysisRun
 from agent.api.meta import Ref
-from agent.api.names import PAUSE_INCONCLUSIVE_ANALYSIS
+from agent.api.names import PAUSE_INCONCLUSIVE_ANALYSIS, POD_TEMPLATE_HASH
 from agent.api.rollout import RolloutAnalysis, RunReference
 from agent.events.catalogue import Cause
+from agent.rollout.defaults import run_history_limits
 from agent.rollout.draft import Draft, merge
+from agent.rollout.evidence import evidence, verdict_words
 from agent.rollout.types import Stage, Write
 
-EVIDENCE_BYTES: Final = 1900
-"""Of the 2 KiB that an event's cause may carry."""
-_BADNESS: Final = {"Inconclusive": 1, "Error": 2, "Failed": 3}
-_VALUE: Final = 100
-_SENTENCE: Final = 400
 DONE = ("Successful", "Failed", "Error", "Inconclusive")
 _FAILED = ("Failed", "Error")
 
@@ -115,6 +109,43 @@ def terminate_others(draft: Draft, *, keep: bool) -> None:
         )
 
 
+def trim_runs(draft: Draft) -> None:
+    """Delete finished runs that the status does not name: the oldest beyond the history limits, and those whose
+    revision is gone."""
+    canary = draft.status.canary
+    current = {
+        reference.name
+        for reference in (
+            canary.current_step_analysis_run_status,
+            canary.current_background_analysis_run_status,
+        )
+        if reference is not None
+    }
+    revisions = {item.hash for item in draft.facts.sets}
+    limits = dict(zip((True, False), run_history_limits(draft.rollout), strict=True))
+    runs = [
+        run
+        for run in draft.facts.runs
+        if run.status.phase in DONE
+        and run.metadata.name not in current
+        and run.metadata.deletion_timestamp is None
+    ]
+    runs.sort(key=lambda run: (run.metadata.creation_timestamp or "", run.metadata.name))
+    for run in reversed(runs):
+        good = run.status.phase == "Successful"
+        if run.metadata.label(POD_TEMPLATE_HASH) not in revisions:
+            reason = "its revision is gone"
+        elif limits[good] > 0:
+            limits[good] -= 1
+            continue
+        else:
+            reason = f"beyond {'successful' if good else 'unsuccessful'}RunHistoryLimit"
+        ref = Ref("AnalysisRun", draft.facts.namespace, run.metadata.name)
+        draft.write(
+            Write(stage=Stage.HOUSEKEEPING, verb="delete", ref=ref, guarded=True, reason=reason)
+        )
+
+
 def _resumed(draft: Draft) -> bool:
     return draft.status.controller_pause and not draft.status.pause_conditions
 
@@ -145,57 +176,14 @@ def _act(draft: Draft, reference: RunReference | None, what: str) -> None:
         return
     if reference.status in _FAILED:
         message = f": {reference.message}" if reference.message else ""
-        summary = f"{what} phase error/failed{message}"
+        words = verdict_words(run) if draft.facts.policy.compat == "safe" else ""
+        summary = f"{what} phase error/failed{message}{words}"
         draft.abort(summary, Cause(kind="analysis", summary=summary, evidence=evidence(run)))
     elif (
         reference.status == "Inconclusive" and draft.paused_for(PAUSE_INCONCLUSIVE_ANALYSIS) is None
     ):
         draft.pause(PAUSE_INCONCLUSIVE_ANALYSIS)
         draft.record("RolloutPaused", f"Rollout is paused ({PAUSE_INCONCLUSIVE_ANALYSIS})")
-
-
-def evidence(run: AnalysisRun) -> dict[str, Any]:
-    """The numbers behind a run's verdict: per metric its phase, counters and last values; the worst metrics first.
-
-    At most EVIDENCE_BYTES of JSON; `more` says how many metrics did not fit.
-    """
-    results = sorted(
-        run.status.metric_results or (), key=lambda r: (r.dry_run, -_BADNESS.get(r.phase, 0))
-    )
-    found: dict[str, Any] = {"analysisRun": run.metadata.name, "phase": run.status.phase}
-    metrics: dict[str, Any] = {}
-    for result in results:
-        metrics[result.name] = _metric_evidence(result)
-        if len(msgspec.json.encode({**found, "more": 999, "metrics": metrics})) > EVIDENCE_BYTES:
-            del metrics[result.name]
-            found["more"] = len(results) - len(metrics)
-            break
-    return {**found, "metrics": metrics}
-
-
-def _metric_evidence(result: MetricResult) -> dict[str, Any]:
-    last = (result.measurements or [])[-3:]
-    said = result.message or next((m.message for m in reversed(last) if m.message), "")
-    found: dict[str, Any] = {
-        "phase": result.phase,
-        "successful": result.successful,
-        "failed": result.failed,
-        "inconclusive": result.inconclusive,
-        "error": result.error,
-        "values": [measurement.value[:_VALUE] for measurement in last],
-        "message": said[:_SENTENCE],
-    }
-    if last and state_of(result):
-        numbers = {n: _number(text) for n, text in (last[-1].metadata or {}).items()}
-        found["sequential"] = {n: value for n, value in numbers.items() if value is not None}
-    return found
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _is_fresh(draft: Draft, reference: RunReference) -> bool:

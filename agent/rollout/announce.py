@@ -17,8 +17,9 @@ from agent.events.catalogue import (
     Weights,
 )
 from agent.rollout import conditions, replica_sets, steps
-from agent.rollout.analysis_runs import evidence, find_run
+from agent.rollout.analysis_runs import find_run
 from agent.rollout.draft import Draft
+from agent.rollout.evidence import evidence
 from agent.rollout.types import Announcement
 
 

@@ -51,6 +51,7 @@ def run(draft: Draft) -> None:
     names_of_services.point(draft, draft.services.stable, names_of_services.stable_target(draft))
     scaling.scale(draft)
     revisions.trim_history(draft)
+    analysis_runs.trim_runs(draft)
     _remember_weight(draft)
     status.conclude(draft)
     _name_wait(draft)

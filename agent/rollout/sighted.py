@@ -14,7 +14,7 @@ from agent.api.holds import decode_holds
 from agent.api.rollout import RolloutStatus, RunReference
 from agent.events.catalogue import Cause, StepInfo, Transition, Weights
 from agent.rollout import conditions, defaults, steps
-from agent.rollout.analysis_runs import evidence
+from agent.rollout.evidence import evidence
 from agent.rollout.sighting import DONE, MAX_RUNS, Look, Sighting, ended_runs, sight, steps_of
 from agent.rollout.types import Announcement
 

@@ -138,9 +138,12 @@ def _evidence(evidence: dict[str, Any]) -> Iterable[str]:
 
 
 def _metric(name: str, found: dict[str, Any]) -> Iterable[str]:
-    """What a metric that went bad said, and the numbers of the sequential judge."""
+    """What a metric that went bad said, its conditions and what was asked; the numbers of the sequential judge."""
     values = ", ".join(str(value) for value in found.get("values") or ())
     yield f"<code>{text(name)}</code>: {text(str(found.get('message') or values or found['phase']))}"
+    for member in ("successCondition", "failureCondition", "asked"):
+        if found.get(member):
+            yield f"{member}: <code>{text(str(found[member]))}</code>"
     numbers = found.get("sequential")
     if isinstance(numbers, dict):
         pairs = (

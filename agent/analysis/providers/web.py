@@ -11,12 +11,11 @@ from agent.analysis.providers.port import Asked, Header, failed, judged, masked
 from agent.api.analysis import Measurement, Metric
 from agent.api.decode import parse_json, read
 from agent.api.meta import Struct
+from agent.api.names import WEB_REQUEST
 from agent.errors import Refused, Unavailable
 from agent.http import Answer, Http
 
 TIMEOUT_SECONDS: Final = 10.0
-ASKED: Final = "ResolvedWebRequest"
-"""In a measurement's metadata: what was asked, after arguments were filled in."""
 _WITH_BODY: Final = ("POST", "PUT")
 
 
@@ -65,7 +64,7 @@ class Web:
             request = plan(asked.metric)
         except Refused as error:
             return failed(str(error) if error.field else error.detail)
-        metadata = {ASKED: f"{request.method} {_shown(request.url)}"}
+        metadata = {WEB_REQUEST: f"{request.method} {_shown(request.url)}"}
         try:
             answer = await self._tokens.request(
                 request.oauth2,
