@@ -172,8 +172,9 @@ def _grpc() -> Iterator[Case]:
 def _streams() -> Iterator[Case]:
     for protocol, kind in (("tcp", "TCPRoute"), ("tls", "TLSRoute")):
         driven = rollout(config={f"{protocol}Route": "web"}, managed=("hdr", "mir"))
+        names: Extra = {"hostnames": ["a.example.com"]} if protocol == "tls" else {}
         for name, (stable, canary) in STARTS.items():
-            made = route(rule(*pair(stable, canary)), kind=kind)
+            made = route(rule(*pair(stable, canary)), kind=kind, **names)
             yield Case(f"{protocol}: weights {name}", driven, made, (0,))
-        made = route(rule(*pair(100, 0), name="db", fromTheFuture=1), kind=kind, hostnames=["a"])
+        made = route(rule(*pair(100, 0), name="db", fromTheFuture=1), kind=kind, **names)
         yield Case(f"{protocol}: named, unknown fields", driven, made, (0,))
