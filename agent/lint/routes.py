@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agent.api.meta import Key, Object, Ref
+from agent.api.meta import Object, Ref
 from agent.errors import Refused
-from agent.lint.argo import missing_templates
+from agent.lint.argo import in_argos_words, missing_templates
 from agent.lint.finding import Finding
 from agent.lint.reading import SRN007
 from agent.lint.world import Code, Item, OneRollout, World, listing, mapping, texts
 from agent.rollout import references
 from agent.rollout.preview import preview
 from agent.rollout.sharing import sharing_errors
-from agent.traffic.hosts import HOST_KINDS, full_host
+from agent.traffic.hosts import HOST_KINDS, other_mesh_api
 from agent.traffic.istio import Istio
 from agent.traffic.istio_names import istio_of
 from agent.traffic.istio_objects import configured, observed_roles
@@ -152,6 +152,7 @@ def _told_by_argo(world: World, one: OneRollout) -> set[str]:
         for route in configured(one.rollout, istio)
         if route.ref in world.objects
         for error in Istio().validate_virtual_service(one.rollout, world.objects, route.ref)
+        if in_argos_words(error)
     }
 
 
@@ -175,6 +176,19 @@ def weights(world: World) -> Iterator[Finding]:
                 field = f"spec.{target.block}[{target.index}].route[{exposed[0].index}].weight"
                 message = f"{field}: {exposed[0].weight} for the canary of {one.item.shown}"
                 yield SRN305.at(route_item, field, message)
+        yield from _exposed_elsewhere(world, one)
+
+
+def _exposed_elsewhere(world: World, one: OneRollout) -> Iterator[Finding]:
+    """The same of routes that only their router can read."""
+    router = router_of(routing_of(one.rollout), world.routers)
+    if router is None or istio_of(one.rollout) is not None or one.errors:
+        return
+    items = [item for ref in router.references(one.rollout) if (item := world.item(ref))]
+    weight = router.canary_weight(one.rollout, world.objects) if items else None
+    if weight:
+        message = f"spec: {weight} % for the canary of {one.item.shown}"
+        yield SRN305.at(items[0], "spec", message)
 
 
 def _targets(world: World, one: OneRollout) -> Iterator[tuple[Item, Target]]:
@@ -196,20 +210,10 @@ def _targets(world: World, one: OneRollout) -> Iterator[tuple[Item, Target]]:
 
 def mixed(world: World) -> Iterator[Finding]:
     """Gateway API routes beside VirtualServices of the same service."""
-    spoken: dict[str, Ref] = {}
-    for ref, obj in world.all_of("VirtualService").items():
-        for host in texts(mapping(obj, "spec").get("hosts")):
-            spoken.setdefault(full_host(host, Key.of(obj).namespace), ref)
     for item in world.of(*GATEWAY_KINDS):
-        for index, parent in enumerate(listing(mapping(item.obj, "spec").get("parentRefs"))):
-            if parent.get("kind") != "Service":
-                continue
-            namespace = str(parent.get("namespace") or item.ref.namespace)
-            other = spoken.get(full_host(str(parent.get("name") or ""), namespace))
-            if other is not None:
-                field = f"spec.parentRefs[{index}]"
-                message = f"{field}: {other} speaks for the service {parent.get('name')}, too"
-                yield SRN306.at(item, field, message)
+        why = other_mesh_api(item.ref, item.obj, world.objects)
+        if why:
+            yield SRN306.at(item, "spec.parentRefs", f"spec.parentRefs: {why}")
 
 
 def gitops(world: World) -> Iterator[Finding]:

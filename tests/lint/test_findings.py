@@ -88,11 +88,34 @@ def nested(name: str, *inner: str) -> Any:
 
 def gateway_route(objects: Objects) -> None:
     objects["route"]["spec"]["hosts"] = ["web"]
+    del objects["route"]["spec"]["gateways"]
     objects["http"] = {
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": "web", "namespace": "shop"},
         "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "web"}]},
     }  # fmt: skip
+
+
+def by_gateway(weight: int) -> Spoil:
+    """The same shop behind an HTTPRoute."""
+
+    def spoil(objects: Objects) -> None:
+        canary = at(objects["rollout"], CANARY)
+        canary["trafficRouting"] = {
+            "plugins": {"argoproj-labs/gatewayAPI": {"httpRoute": "web", "namespace": "shop"}}
+        }
+        backends = [
+            {"name": "web-stable", "port": 80, "weight": 100 - weight},
+            {"name": "web-canary", "port": 80, "weight": weight},
+        ]
+        objects["route"] = {
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"parentRefs": [{"name": "public"}], "rules": [{"backendRefs": backends}]},
+        }  # fmt: skip
+        objects["application"]["spec"]["ignoreDifferences"][0]["kind"] = "HTTPRoute"
+
+    return spoil
 
 
 def knative(least: str | None) -> Spoil:
@@ -253,7 +276,9 @@ CASES: tuple[tuple[str, list[str], Spoil], ...] = (
     ("a sum of 90", ["SRN304"], put("route", f"{HTTP}.0.weight", 90)),
     ("the canary exposed in Git", ["SRN305"], both(
         put("route", f"{HTTP}.0.weight", 90), put("route", f"{HTTP}.1.weight", 10))),
-    ("two kinds of routes", ["SRN306"], gateway_route),
+    ("an HTTPRoute", [], by_gateway(0)),
+    ("the canary exposed in an HTTPRoute", ["SRN305"], by_gateway(10)),
+    ("two kinds of routes", ["SRN301", "SRN306"], gateway_route),
     ("weights that a sync writes back", ["SRN307"], lambda objects: objects.pop("application")),
     ("weights that are only hidden", ["SRN307"], drop("application", "spec.syncPolicy")),
 )  # fmt: skip
