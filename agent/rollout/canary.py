@@ -5,6 +5,7 @@ The order is the one in which later parts depend on earlier ones; the order of t
 
 from agent.api import names
 from agent.api.meta import Ref
+from agent.api.times import format_time
 from agent.rollout import (
     analysis_runs,
     defaults,
@@ -111,6 +112,9 @@ def _abort(draft: Draft) -> None:
         if kind is not None:
             kind.on_abort(draft, kind.of(step))
     drift.forget(draft)
+    if not draft.status.aborted_at:
+        # Argo's tools set status.abort alone; without the time nobody could tell later weights from our own.
+        draft.set(aborted_at=format_time(draft.facts.now))
     draft.set(
         pause_conditions=None,
         controller_pause=False,

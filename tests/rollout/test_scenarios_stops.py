@@ -244,3 +244,14 @@ def test_time_that_is_not_a_time_holds_nothing_for_ever() -> None:
     world.now += timedelta(seconds=1)
     world.settle()
     assert world.status["phase"] == "Healthy"
+
+
+def test_an_abort_that_a_tool_stored_without_its_time_gets_one() -> None:
+    """Argo's tools set status.abort alone; weights of others are told from our own by the time of the abort."""
+    world = given.updating()
+    given.abort(world)
+    assert not world.status.get("abortedAt")
+    at = world.now
+    world.settle()
+    world.after(60)
+    assert world.status["abortedAt"] == at.strftime("%Y-%m-%dT%H:%M:%SZ")
