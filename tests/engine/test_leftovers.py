@@ -74,7 +74,7 @@ def test_the_hashes_of_a_rollout_that_lets_go_are_taken_away(how: str) -> None:
 
         async with world.alive():
             await world.until(lambda: is_promoted(world), within=60, what="the first version")
-            assert len(hashes(rule())) == 2
+            await world.until(lambda: len(hashes(rule())) == 2, within=5, what="both subsets")
             assert rule()["metadata"]["annotations"][MANAGED_BY] == "web"
             await let_go(world, how)
             await world.until(lambda: not hashes(rule()), within=5, what="clean")
