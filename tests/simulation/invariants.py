@@ -76,7 +76,7 @@ class Checker:
 
     def read(self, connection: Connection, kind: Kind, obj: Object) -> None:
         """A process read an object past its cache."""
-        if kind.kind == "Rollout":
+        if kind.kind == "Rollout" and obj["metadata"]["name"] == KEY.name:
             self._confirmed[connection] = str(obj["metadata"]["resourceVersion"])
 
     def wrote(
@@ -87,6 +87,8 @@ class Checker:
         before, after = self._last.get(ref), self._store.peek(*ref)
         if after is not None:
             self._last[ref] = after
+        if self._is_of_another(ref, after or before):
+            return
         if kind.kind == "Rollout" and after is not None:
             self.read(connection, kind, after)
             self._rollout(before, after)
@@ -96,6 +98,15 @@ class Checker:
             self._service(connection, before, after)
         elif kind.kind == "ReplicaSet":
             self._replica_set(connection, before, after)
+
+    def _is_of_another(self, ref: Ref, obj: Object | None) -> bool:
+        """Whether a Rollout, ReplicaSet or Service is not that of the rollout which is watched, nor a route for it."""
+        roles = roles_of(self._rollout_now())
+        if obj is None or ref.kind not in ROUTE_KINDS:
+            names = {"Rollout": (KEY.name,), "Service": roles}
+            is_set = ref.kind == "ReplicaSet" and not ref.name.startswith(f"{KEY.name}-")
+            return is_set or ref.name not in names.get(ref.kind, (ref.name,))
+        return not set(roles) <= set(backends_of(_rule(obj, "primary")))
 
     # One kind each.
 
@@ -207,7 +218,11 @@ class Checker:
         if now >= was:
             return
         self._fenced(connection, "removing pods")
-        routes = [route for ref, route in self._last.items() if ref.kind in ROUTE_KINDS]
+        routes = [
+            route
+            for ref, route in self._last.items()
+            if ref.kind in ROUTE_KINDS and not self._is_of_another(ref, route)
+        ]
         rollout = self._rollout_now()
         leads = any(_stands(route, name) for route in routes for name in _managed(rollout))
         weights = (
