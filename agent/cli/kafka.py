@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import typer
@@ -25,6 +26,11 @@ Config = Annotated[
 Brokers = Annotated[
     str, typer.Option(help="host:port[,host:port]; overrides bus.brokers", metavar="LIST")
 ]
+
+
+CANCEL_TRIES: Final = 3
+CANCEL_SECONDS: Final = 4.0
+"""From Ctrl-C to the next try; more than a consumer's stop takes."""
 
 
 @app.command()
@@ -180,14 +186,32 @@ def _configs(configs: dict[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in configs.items())
 
 
+async def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Until it ends, or Ctrl-C ends it.
+
+    It is cancelled more than once: a cancellation that comes together with an answer is lost in
+    asyncio.wait_for of Python 3.11, which aiokafka uses.
+    """
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    task, waiting = asyncio.ensure_future(work), asyncio.ensure_future(interrupted.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for _ in range(CANCEL_TRIES):
+        if task.done():
+            break
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_SECONDS)
+    if task.done() and not task.cancelled():
+        task.result()
+
+
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run it; Ctrl-C is an orderly end. 2 for what the user must mend, 1 for what did not work."""
     # What it says at once is said better, and with the fix, by our own errors.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(work)
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+        asyncio.run(_until_interrupted(work))
     except BrokenPipeError:
         # `| head` has seen enough. The interpreter must not complain when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

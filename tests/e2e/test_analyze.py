@@ -21,7 +21,13 @@ from tests.e2e.bed.run import Run
 from tests.e2e.processes import ROOT
 from tests.e2e.prometheus import METRIC, Service
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(180),
+    # One worker: all tests share the target that is scraped.
+    pytest.mark.xdist_group("analyze"),
+]
 
 DEADLINE_SECONDS: Final = 90.0
 WINDOW: Final = "5s"
@@ -57,7 +63,7 @@ async def url(bed: Run) -> AsyncIterator[str]:
     async with serving(
         Starlette(routes=[Route("/{name}", expose)]), host="127.0.0.1", port=0
     ) as port:
-        targets = Path(part["directory"]) / "targets" / "analyze.yml"
+        targets = Path(part["directory"]) / "targets" / f"analyze-{port}.yml"
         body = [
             {
                 "targets": [f"127.0.0.1:{port}"],

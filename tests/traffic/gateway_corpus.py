@@ -42,7 +42,7 @@ HTTP_EXTRAS: dict[str, Extra] = {
         "filters": [
             {
                 "type": "RequestMirror",
-                "requestMirror": {"backendRef": {"name": "log"}, "percent": 5},
+                "requestMirror": {"backendRef": {"name": "log", "port": 80}, "percent": 5},
             }
         ]
     },
