@@ -77,7 +77,14 @@ GRPC_EXTRAS: dict[str, Extra] = {
             for name in ("Add", "Remove")
         ]
     },
-    "a header filter": {"filters": [{"type": "ResponseHeaderModifier", **HEADERS}]},
+    "a header filter": {
+        "filters": [
+            {
+                "type": "ResponseHeaderModifier",
+                "responseHeaderModifier": HEADERS["requestHeaderModifier"],
+            }
+        ]
+    },
     "session persistence": {"sessionPersistence": {"sessionName": "s", "type": "Header"}},
     "unknown fields": {"fromTheFuture": [1]},
 }
