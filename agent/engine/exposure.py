@@ -56,9 +56,15 @@ def view_of(
 
 
 def is_overexposed(rollout: Rollout, routes: RouteObjects, router: Router) -> bool:
-    """Whether the routes lead more users to the canary than anything we do asks for."""
-    status = rollout.status
+    """Whether the routes lead more users to the canary than anything we do asks for.
+
+    What a status records is what was read, a foreign weight included: after an abort it allows nothing, but
+    where the weight follows the pods of the stable version down.
+    """
+    status, strategy = rollout.status, rollout.spec.strategy.canary
     allowed = recorded_weight(rollout)
+    if status.abort and not (strategy and strategy.dynamic_stable_scale):
+        allowed = 0
     wanted: set[str] = set()
     if status.current_pod_hash != status.stable_rs and not status.abort:
         allowed = (

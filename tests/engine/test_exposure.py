@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from agent.api.decode import read
 from agent.api.meta import Key, Object, Ref
-from agent.engine.exposure import exposes, view_of
+from agent.api.rollout import Rollout
+from agent.engine.exposure import exposes, is_overexposed, view_of
 from agent.rollout.types import Stage, Write
 from agent.traffic.routers import ROUTERS
 from agent.traffic.types import Router
@@ -159,3 +161,19 @@ def pods(name: str) -> Write:
 )  # fmt: skip
 def test_writes_that_expose(write: Write, routed: bool, weight: int, exposing: bool) -> None:
     assert exposes(write, a_rollout({}), routed=routed, weight=weight) is exposing
+
+
+@pytest.mark.parametrize(
+    ("status", "dynamic", "over"),
+    [
+        (recorded(5), False, False),
+        # A Git agent's weight was read and recorded; it is not what the abort asks for.
+        ({**recorded(5), "abort": True}, False, True),
+        ({**recorded(5), "abort": True}, True, False),
+        ({**recorded(3), "abort": True}, True, True),
+    ],
+)
+def test_more_than_is_asked_for(status: dict[str, Any], dynamic: bool, over: bool) -> None:
+    obj = a_rollout(status)
+    obj["spec"]["strategy"]["canary"]["dynamicStableScale"] = dynamic
+    assert is_overexposed(read(Rollout, obj), route(5), MESH) is over
