@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -95,6 +96,8 @@ async def _on_a_stage(name: str, servers: Servers, options: argparse.Namespace) 
 def main() -> int:
     """Run what was asked for; 0 when all of it could be measured."""
     options = _options()
+    # So that what was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     names = [options.only] if options.only else [*ON_A_STAGE, "analysis"]
     about = machine.described()
