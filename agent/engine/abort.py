@@ -112,7 +112,8 @@ class _Run:
         number = revision_number(rollout, tuple(owned)) or "?"
         because = f": {self._cause.summary}" if self._cause.summary else ""
         text = f"Rollout aborted update to revision {number}{because}"
-        self._weight_before = weight_in(status)
+        recorded = weight_in(status)
+        self._weight_before = before = max(recorded, self._weight_shown(rollout))
         patch: dict[str, Any] = {
             "abort": True,
             "abortedAt": format_time(now),
@@ -120,11 +121,19 @@ class _Run:
             "message": f"{REASON}: {text}",
             "conditions": _with_progressing(status, text, now),
         }
+        canary = status.get("canary") or {}
+        if before > recorded:
+            # A raise that no pass has recorded: it goes with the intent, so that whoever takes it off, be it
+            # after a death, has an end to tell of.
+            patch["canary"] = {"weights": _weights_at(before, status)}
+            canary = {**canary, **patch["canary"]}
         if path.outlet is not None:
-            data = self._announcement("aborted", {**status, **patch}, rollout, None)
-            patch["conditions"] = path.outlet.conditions(
-                self._key, rollout, {**status, **patch}, (data,), now
-            )
+            after = {**status, **patch, "canary": canary}
+            raised = Weights(before=recorded, after=before)
+            said = [self._announcement("weight", after, rollout, None, weights=raised)]
+            said = said if before > recorded else []
+            said.append(self._announcement("aborted", after, rollout, None))
+            patch["conditions"] = path.outlet.conditions(self._key, rollout, after, said, now)
         answer = await path.writer.status(self._key, patch, version_of(rollout), urgent=True)
         path.recorder(answer, (Record(reason=REASON, message=text, type="Warning"),))
 
@@ -145,10 +154,20 @@ class _Run:
                 return
             patch: dict[str, Any] = {}
             if taken.done:
-                patch["canary"] = {"weights": _weights_down(status)}
+                patch["canary"] = {"weights": _weights_at(0, status)}
             if path.outlet is not None:
                 said = tuple(
-                    self._announcement(transition, status, rollout, at, taken)
+                    self._announcement(
+                        transition,
+                        status,
+                        rollout,
+                        at,
+                        weights=Weights(
+                            before=self._weight_before,
+                            after=0 if taken.done else self._weight_before,
+                        ),
+                        message=taken.message,
+                    )
                     for transition in transitions
                 )
                 patch["conditions"] = path.outlet.conditions(self._key, rollout, status, said, at)
@@ -160,24 +179,33 @@ class _Run:
                 continue
             return
 
+    def _weight_shown(self, rollout: Object) -> int:
+        """The canary's weight on the routes as the cache has them; 0 without a route that can be read."""
+        observer = self._path.observer
+        typed, router = observer.typed(rollout), observer.router(rollout)
+        if typed is None or router is None:
+            return 0
+        return router.canary_weight(typed, observer.routes(rollout)) or 0
+
     def _announcement(
         self,
         transition: Transition,
         status: dict[str, Any],
         rollout: Object,
         at: datetime | None,
-        taken: Taken | None = None,
+        *,
+        weights: Weights | None = None,
+        message: str = "",
     ) -> Announcement:
         owned = self._path.objects.owned("ReplicaSet", str(rollout["metadata"].get("uid", "")))
         data = event_data({**rollout, "status": status}, tuple(owned))
-        cause, weight = self._cause, self._weight_before
-        after = 0 if taken is not None and taken.done else weight
+        cause = self._cause
         return Announcement(
             transition=transition,
             data=msgspec.structs.replace(
                 data,
-                message=(taken.message if taken is not None else "") or data.message,
-                weights=Weights(before=weight, after=after),
+                message=message or data.message,
+                weights=weights or Weights(before=self._weight_before, after=self._weight_before),
                 cause=cause,
                 timings=Timings(
                     cause_started_at=cause.started_at,
@@ -216,8 +244,9 @@ def _with_progressing(status: dict[str, Any], text: str, now: datetime) -> list[
     return [*conditions, new]
 
 
-def _weights_down(status: dict[str, Any]) -> dict[str, Any]:
+def _weights_at(weight: int, status: dict[str, Any]) -> dict[str, Any]:
+    """Recorded weights, with this one for the canary and the rest for stable."""
     weights = (status.get("canary") or {}).get("weights") or {}
     canary, stable = weights.get("canary") or {}, weights.get("stable") or {}
     total = int(canary.get("weight") or 0) + int(stable.get("weight") or 0)
-    return {"canary": {"weight": 0}, "stable": {"weight": total}}
+    return {"canary": {"weight": weight}, "stable": {"weight": max(0, total - weight)}}

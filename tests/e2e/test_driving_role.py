@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from agent.api.meta import Object
+from agent.app import KINDS as DRIVEN_KINDS
+from agent.app import OPTIONAL_KINDS
 from agent.cluster.port import KINDS
 from agent.errors import Forbidden
 from agent.settings import load
@@ -43,9 +45,11 @@ async def test_the_shipped_role_is_enough_to_drive(tmp_path: Path, bed: Run) -> 
         ending(stage),
     ):
         path = configured(
-            stage, "driving", cluster={"kubeconfig": str(kubeconfig), "namespaces": []},
+            # The bed is shared: Rollouts of other namespaces have engines of their own.
+            stage, "driving",
+            cluster={"kubeconfig": str(kubeconfig), "namespaces": [stage.namespace]},
             ownership={"kind": "lease", "namespace": stage.namespace},
-            # The bed is shared: others play Argo's controller on it.
+            # So it is with those who play Argo's controller.
             engine={
                 "argo_leases": [f"{stage.namespace}/argo-rollouts-controller-lock"],
                 "marks_namespace": stage.namespace,
@@ -122,6 +126,8 @@ async def test_the_shipped_role_allows_nothing_more(tmp_path: Path, bed: Run) ->
         # Argo's Lease is looked for in all namespaces, by its name.
         fields = "metadata.name=argo-rollouts-controller-lock"
         await client.list(KINDS["Lease"], None, fields=fields)
+        for kind in (*DRIVEN_KINDS, *OPTIONAL_KINDS):
+            await client.list(KINDS[kind], None)
 
 
 @pytest.mark.parametrize("name", ["driving", "companion"])

@@ -163,6 +163,26 @@ def test_an_abort_at_any_other_moment_of_a_raising_pass(point: str) -> None:
     assert took < 0.3
 
 
+@pytest.mark.parametrize("death", [(), (("abort-after-intent", 1),), (("abort-after-route", 1),)])
+def test_what_an_abort_finds_raised_but_not_recorded_has_an_end_that_is_told(
+    death: tuple[tuple[str, int], ...],
+) -> None:
+    world, _ = run(play("after-routes-up", 1, abort_at(0), crash_at=death))
+    assert world.violations() == []
+    assert world.crashes == len(death)
+    assert world.checker.weights == [20, 0]
+    told = {event["id"]: event for event in world.bus.events()}.values()
+    moves = [
+        (event["type"].split(".")[-2], event["data"]["weights"])
+        for event in told
+        if event["type"].split(".")[-2] in ("weight", "rolledback")
+    ]
+    assert sorted(moves, key=str) == sorted(
+        [("weight", {"after": 20}), ("weight", {"before": 20}), ("rolledback", {"before": 20})],
+        key=str,
+    )
+
+
 def test_another_revision_between_a_pass_s_read_and_its_raise() -> None:
     """I1: the weight that was raised for the version before is back before anything else is raised."""
     world, _ = run(play("before-raise", 2, another_revision))
