@@ -106,12 +106,6 @@ class RealStage(Stage):
         everything = sorted(number for replica in replicas for number in held(replica))
         return owners[0] if everything == list(range(PARTITIONS)) and len(owners) == 1 else None
 
-    def said(self, event: str) -> list[dict[str, Any]]:
-        """The agent's log lines of one name."""
-        wanted = f'"event":"{event}"'.encode()
-        lines = self.agent.log.read_bytes().splitlines() if self.agent.log.exists() else []
-        return [msgspec.json.decode(line) for line in lines if wanted in line]
-
     @asynccontextmanager
     async def alerting(self) -> AsyncIterator[str]:
         """A real Alertmanager that tells the agent at the present port, and is asked by those started later."""

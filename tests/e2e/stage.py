@@ -98,6 +98,12 @@ class Stage(Canary):
     async def alert(self, body: Mapping[str, Any]) -> httpx.Response:
         return await self.post("/webhooks/alertmanager", msgspec.json.encode(body))
 
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The agent's log lines of one name."""
+        wanted = f'"event":"{event}"'.encode()
+        lines = self.agent.log.read_bytes().splitlines() if self.agent.log.exists() else []
+        return [msgspec.json.decode(line) for line in lines if wanted in line]
+
     def configure(self, **sections: Any) -> None:
         """Write the agent's settings, with these sections instead of the same ones; None leaves one out."""
         changed = {**self.settings, **sections}

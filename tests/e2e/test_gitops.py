@@ -1,10 +1,7 @@
 """A Git agent that re-applies the page's 90/10 on a real API server: users of an aborted version are exposed for as
 long as it takes the agent to see it and to write."""
 
-import asyncio
-import functools
 import statistics
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agent.api.meta import Object
 from agent.cluster.port import KINDS
 from tests.e2e.figures import Figure
 from tests.e2e.manifests import NAME, in_namespace, indefinite
-from tests.e2e.processes import until
 from tests.e2e.stage import Stage, staged, staged_on
+from tests.e2e.weights import observing
 
 if TYPE_CHECKING:
     from tests.e2e.bed.run import Run
@@ -26,22 +24,10 @@ RESYNCS: Final = 25
 ROUTE: Final = KINDS["VirtualService"]
 
 
-class Observed:
-    """Every weight of the canary that the API server has shown since, and when it came."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.weights: list[int] = []
-        self.times: list[float] = []
-
-    async def watch(self, since: str) -> None:
-        """What came after this version; until cancelled."""
-        stage = self._stage
-        async for event in stage.cluster.watch(ROUTE, stage.namespace, resource_version=since):
-            if event.type == "MODIFIED":
-                self.times.append(time.perf_counter())
-                _stable, canary = event.object["spec"]["http"][0]["route"]
-                self.weights.append(canary["weight"])
+def weight_of(service: Object) -> int:
+    _stable, canary = service["spec"]["http"][0]["route"]
+    weight: int = canary["weight"]
+    return weight
 
 
 async def resync(stage: Stage, name: str) -> None:
@@ -81,32 +67,14 @@ async def test_a_resync_after_an_abort_exposes_for_one_watch_event(
         await stage.cluster.merge_patch(KINDS["Rollout"], stage.namespace, NAME, abort, status=True)
         await stage.until_weight(0)
         await stage.until_phase("Degraded")
-        start = await stage.cluster.list(ROUTE, stage.namespace)
-        name = start.items[0]["metadata"]["name"]
-        observed = Observed(stage)
-        task = asyncio.create_task(observed.watch(start.resource_version))
-        try:
-            await resync(stage, name)
-            await until(
-                functools.partial(_seen, observed, 2), "the first is undone", context=stage.agent
-            )
-            for number in range(1, RESYNCS):
-                await resync(stage, name)
-                await until(
-                    functools.partial(_seen, observed, 2 * number + 2),
-                    f"re-sync {number} is undone",
-                    context=stage.agent,
-                )
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        async with observing(stage.cluster, ROUTE, stage.namespace, NAME, weight_of) as observed:
+            for number in range(1, RESYNCS + 1):
+                await resync(stage, NAME)
+                await observed.until_count(2 * number, f"re-sync {number} is undone")
         assert observed.weights == [10, 0] * RESYNCS, (
             "each is answered by one write, and by no other"
         )
-        exposed = [
-            1000 * (down - up)
-            for up, down in zip(observed.times[::2], observed.times[1::2], strict=True)
-        ]
+        exposed = observed.exposed()
         figure(
             f"exposed after {RESYNCS} re-syncs, ms: median {statistics.median(exposed):.1f}, "
             f"most {max(exposed):.1f}"
@@ -114,7 +82,3 @@ async def test_a_resync_after_an_abort_exposes_for_one_watch_event(
         status = await stage.status()
         assert (status["abort"], status["phase"], await stage.weight()) == (True, "Degraded", 0)
         await stage.until_announced("drifted")
-
-
-async def _seen(observed: Observed, count: int) -> bool:
-    return len(observed.weights) >= count
