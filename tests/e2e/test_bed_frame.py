@@ -15,6 +15,7 @@ from tests.e2e.bed.cache import Artefact, locked
 from tests.e2e.bed.errors import BedError
 from tests.e2e.bed.guardian import REGISTER, owned_directory, runs
 from tests.e2e.bed.identity import Identity, identity, wait_for
+from tests.e2e.bed.limits import off_the_clock
 from tests.e2e.bed.run import sweep
 from tests.e2e.bed.servers import Server, broken, end_registered, running
 
@@ -248,3 +249,67 @@ def test_a_command_that_fails_or_hangs_says_so() -> None:
         tools.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], 20)
     with pytest.raises(BedError, match="took longer than 0 s"):
         tools.run([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
+
+
+# The limit of a test.
+
+
+def left() -> float:
+    """Seconds that this test has."""
+    return signal.getitimer(signal.ITIMER_REAL)[0]
+
+
+@pytest.mark.timeout(100, method="signal")
+def test_a_start_does_not_count_into_the_limit_of_the_test_that_asks_first(
+    server: Server,
+) -> None:
+    before, seen = left(), []
+
+    def ready() -> bool:
+        seen.append(left())
+        return is_up(server)
+
+    server.start()
+    server.until(ready, "up", 20)
+    assert set(seen) == {0.0}, "the limit does not run meanwhile"
+    assert 0 < left() <= before
+
+    def build(_directory: Path) -> None:
+        seen.append(left())
+        tools.run([sys.executable, "-c", ""], 20)
+        seen.append(left())
+
+    Artefact("limit", [b"a"], build).get()
+    assert set(seen) == {0.0}
+    assert 0 < left() <= before, "and goes on afterwards"
+
+
+@pytest.mark.timeout(100, method="signal")
+def test_a_start_in_another_thread_does_not_count_either() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def start() -> None:
+        with off_the_clock():
+            inside.set()
+            leave.wait(20)
+
+    before = left()
+    thread = threading.Thread(target=start)
+    thread.start()
+    assert inside.wait(20)
+    assert left() == 0
+    leave.set()
+    thread.join()
+    assert 0 < left() <= before
+
+
+@pytest.mark.timeout(100, method="signal")
+def test_a_start_that_outlives_its_test_leaves_the_next_one_alone() -> None:
+    limit = signal.getsignal(signal.SIGALRM)
+    try:
+        with off_the_clock():
+            # As the next test does.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        assert left() == 0
+    finally:
+        signal.signal(signal.SIGALRM, limit)

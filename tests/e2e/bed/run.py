@@ -19,6 +19,7 @@ from tests.e2e.bed.guardian import (
     until_ownerless,
 )
 from tests.e2e.bed.identity import STOP_SECONDS
+from tests.e2e.bed.limits import off_the_clock
 from tests.e2e.bed.parts import PARTS, Addresses
 from tests.e2e.bed.servers import end_registered
 from tests.e2e.bed.tools import ROOT, include
@@ -59,7 +60,7 @@ class Run:
         """
         include(name)
         known, failed = self._file(name, "json"), self._file(name, "failed")
-        with locked(self._file(name, "lock"), START_SECONDS):
+        with off_the_clock(), locked(self._file(name, "lock"), START_SECONDS):
             if failed.exists():
                 raise BedError(f"{name} did not start:\n{failed.read_text()}")
             if not known.exists():

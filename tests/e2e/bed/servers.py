@@ -11,6 +11,7 @@ import msgspec
 from tests.e2e.bed.errors import BedError
 from tests.e2e.bed.guardian import REGISTER, guard
 from tests.e2e.bed.identity import POLL_SECONDS, STOP_SECONDS, Identity, identity
+from tests.e2e.bed.limits import off_the_clock
 
 
 class Server:
@@ -58,14 +59,15 @@ class Server:
     def until(self, ready: Callable[[], bool], what: str, within_seconds: float) -> None:
         """Wait until `ready`. Raises BedError with the end of the log when it is not, or ends before."""
         deadline = time.monotonic() + within_seconds
-        while not ready():
-            if not self.running():
-                raise BedError(f"{self.name} ended before it was {what}:\n{self.tail()}")
-            if time.monotonic() > deadline:
-                raise BedError(
-                    f"{self.name} was not {what} within {within_seconds:g} s:\n{self.tail()}"
-                )
-            time.sleep(POLL_SECONDS)
+        with off_the_clock():
+            while not ready():
+                if not self.running():
+                    raise BedError(f"{self.name} ended before it was {what}:\n{self.tail()}")
+                if time.monotonic() > deadline:
+                    raise BedError(
+                        f"{self.name} was not {what} within {within_seconds:g} s:\n{self.tail()}"
+                    )
+                time.sleep(POLL_SECONDS)
 
     def stop(self, within_seconds: float = STOP_SECONDS) -> None:
         """An orderly end, made to after that time. Nothing happens to one that does not run."""
