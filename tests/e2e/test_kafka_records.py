@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from agent.bus.inbox import Inbox
+from agent.bus.kafka import leaders
+from agent.bus.kafka.connection import client_options
+from agent.bus.kafka.topics import Topics
 from agent.bus.metrics import Backlog
 from agent.bus.port import Record
 from agent.bus.topics import INBOX, ROLLOUTS, URGENT
@@ -42,28 +45,6 @@ async def test_a_batch_of_every_codec_is_read(codec: str, broker: Broker) -> Non
     assert [int(value) for value in receiver.taken] == list(range(20))
 
 
-async def test_records_of_a_transaction_are_passed_in_order_and_its_markers_over(
-    broker: Broker,
-) -> None:
-    receiver = Receiver()
-    async with (
-        staged(broker.address) as stage,
-        stage.foreign_producer(transactional_id="t1") as producer,
-    ):
-        for number in range(3):
-            async with producer.transaction():
-                await producer.send_and_wait(stage.name(INBOX), b"%d" % number, key=b"k")
-        async with consuming(stage.bus, receiver):
-            await receiver.until_taken(3)
-
-            async def all_done() -> bool:
-                # Three records; the markers between them have offsets, too.
-                return await stage.committed(INBOX) == 5
-
-            await until(all_done, "the last record is committed")
-    assert receiver.taken == [b"0", b"1", b"2"]
-
-
 async def test_a_topic_that_does_not_exist_is_named_at_once(broker: Broker) -> None:
     async with staged(broker.address) as stage:
         began = asyncio.get_running_loop().time()
@@ -72,6 +53,20 @@ async def test_a_topic_that_does_not_exist_is_named_at_once(broker: Broker) -> N
         # aiokafka would ask on for 40 s, and ours gives up after 5.
         assert asyncio.get_running_loop().time() - began < stage.settings.publish_seconds
         await stage.bus.publish(a_record("fine"))
+
+
+async def test_created_topics_are_waited_for_until_they_can_be_used(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaders, "WAIT_SECONDS", 1.0)
+    async with (
+        staged(broker.address) as stage,
+        Topics(stage.settings, client_options(stage.settings)) as topics,
+    ):
+        await leaders.until_led(topics._admin, list(await topics.existing()))
+        missing = f"{stage.settings.prefix}.missing"
+        with pytest.raises(Unavailable, match=f"topic {missing}: not every partition has"):
+            await leaders.until_led(topics._admin, [stage.name(INBOX), missing])
 
 
 @pytest.mark.parametrize("size", [1_200_000, 3_000_000], ids=["for the broker", "for the client"])

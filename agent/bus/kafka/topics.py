@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from agent.bus.kafka.connection import START_SECONDS, disconnecting, explained
+from agent.bus.kafka.leaders import until_led
 from agent.bus.topics import DEAD_LETTER_SUFFIX, INBOX, ROLLOUTS, URGENT
 from agent.errors import Refused, Unavailable
 from agent.settings import BusSettings
@@ -133,7 +134,10 @@ class Topics:
         return found
 
     async def create(self, topics: Sequence[Topic], *, dry_run: bool = False) -> None:
-        """Create these; one that exists by now is fine. Raises Refused when the brokers do not want it."""
+        """Create these, and wait until they can be used; one that exists by now is fine.
+
+        Raises Refused when the brokers do not want it.
+        """
         new = [self._new(topic) for topic in topics]
         if not new:
             return
@@ -147,6 +151,8 @@ class Topics:
             if code and error is not TopicAlreadyExistsError:
                 said = next((text for text in message if text), error.__name__)
                 raise Refused(f"the brokers refuse topic {name}: {said}", field="bus")
+        if not dry_run:
+            await until_led(self._admin, [topic.name for topic in topics])
 
 
 def differences(want: Topic, have: Topic) -> list[str]:
