@@ -29,13 +29,15 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """What is not done of one partition.
 
     Attributes:
-        records: published and not done; those under way count.
+        records: published and not done; those under way and those held back count.
+        held: records that an open transaction holds back.
         oldest_seconds: since the oldest one under way was published; 0 when none is.
     """
 
     topic: str
     partition: int
     records: int
+    held: int
     oldest_seconds: float
 
 

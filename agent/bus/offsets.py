@@ -4,7 +4,7 @@
 class LowWater:
     """The records of one partition that were taken and are not done.
 
-    Offsets are taken in ascending order; gaps (compaction, transaction markers) are nobody's.
+    Offsets are taken in ascending order; gaps (compaction, markers of transactions, aborted records) are nobody's.
     """
 
     def __init__(self) -> None:
@@ -22,9 +22,13 @@ class LowWater:
         """This record need not come again. Raises KeyError when it is not under way."""
         del self._open[offset]
 
+    def passed(self, offset: int) -> None:
+        """What is before this offset and was not taken, is nobody's."""
+        self._next = offset if self._next is None else max(self._next, offset)
+
     @property
     def mark(self) -> int | None:
-        """What may be committed: every record before it is done. None before any was taken."""
+        """What may be committed: every record before it is done. None before any was taken or passed."""
         return next(iter(self._open), self._next)
 
     @property

@@ -185,6 +185,11 @@ class _Bus:
         lag = GaugeMetricFamily(
             "serinus_bus_lag_records", "Records of our partitions that are not done", labels=labels
         )
+        held = GaugeMetricFamily(
+            "serinus_bus_held_records",
+            "Records of our partitions that an open transaction holds back",
+            labels=labels,
+        )
         oldest = GaugeMetricFamily(
             "serinus_bus_oldest_seconds", "Age of the oldest record under way", labels=labels
         )
@@ -193,7 +198,8 @@ class _Bus:
         )
         for entry in self._bus.backlog():
             lag.add_metric([entry.topic, str(entry.partition)], entry.records)
+            held.add_metric([entry.topic, str(entry.partition)], entry.held)
             oldest.add_metric([entry.topic, str(entry.partition)], entry.oldest_seconds)
         for topic, seconds in self._bus.silent_seconds().items():
             silent.add_metric([topic], seconds)
-        yield from (lag, oldest, silent)
+        yield from (lag, held, oldest, silent)

@@ -118,5 +118,28 @@ async def test_an_offset_that_is_passed_over_counts_as_done() -> None:
     assert (given.lanes.mark, given.progress) == (8, 1)
 
 
+async def test_offsets_that_are_nobodys_are_committed_with_what_is_before_them() -> None:
+    given = Given()
+    given.lanes.put(a_record(5), 0)
+    given.lanes.passed(9)
+    assert given.lanes.mark == 5, "not past what is under way"
+    await asyncio.sleep(2)
+    assert (given.lanes.mark, given.progress) == (9, 1)
+    given.lanes.passed(12)
+    assert (given.lanes.mark, given.progress) == (12, 2)
+    given.lanes.passed(12)
+    assert given.progress == 2, "nothing to commit"
+
+
+async def test_what_comes_while_it_stops_is_not_passed_over() -> None:
+    given = Given()
+    given.lanes.put(a_record(5), 0)
+    await asyncio.sleep(2)
+    await given.lanes.stop(1)
+    given.lanes.put(a_record(6), 0)
+    given.lanes.passed(7)
+    assert given.lanes.mark == 6
+
+
 async def test_an_idle_partition_stops_at_once() -> None:
     assert await Given().lanes.stop(1)

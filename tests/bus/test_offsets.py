@@ -38,6 +38,21 @@ def test_the_mark_is(taken: list[int], done: list[int], mark: int | None) -> Non
     assert water.under_way == len(taken) - len(done)
 
 
+def test_what_was_not_taken_is_passed_and_never_what_is_under_way() -> None:
+    water = LowWater()
+    water.passed(3)
+    assert water.mark == 3
+    water.taken(5)
+    water.passed(8)
+    assert water.mark == 5
+    water.done(5)
+    assert water.mark == 8
+    water.passed(4)
+    assert water.mark == 8, "it never falls"
+    with pytest.raises(ValueError, match="offset 7 was taken before"):
+        water.taken(7)
+
+
 def test_an_offset_is_taken_once_and_done_once() -> None:
     water = LowWater()
     water.taken(5)

@@ -125,7 +125,7 @@ class Behind:
     """A bus with one partition that is behind."""
 
     def backlog(self) -> list[Backlog]:
-        return [Backlog(topic="serinus.inbox", partition=3, records=7, oldest_seconds=1.5)]
+        return [Backlog(topic="serinus.inbox", partition=3, records=7, held=2, oldest_seconds=1.5)]
 
     def silent_seconds(self) -> dict[str, float]:
         return {"serinus.urgent": 61.0}
@@ -141,6 +141,7 @@ def test_how_far_behind_the_bus_is_and_what_went_over_it() -> None:
     metrics.rebuilt("producer", "stuck")
     found = exposed(metrics)
     place = {"topic": "serinus.inbox", "partition": "3"}
+    assert found["serinus_bus_held_records"] == [("serinus_bus_held_records", place, 2)]
     assert found["serinus_bus_lag_records"] == [("serinus_bus_lag_records", place, 7)]
     assert found["serinus_bus_oldest_seconds"] == [("serinus_bus_oldest_seconds", place, 1.5)]
     assert found["serinus_bus_silent_seconds"][0][1:] == ({"topic": "serinus.urgent"}, 61)

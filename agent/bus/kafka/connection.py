@@ -30,6 +30,8 @@ STOP_SECONDS: Final = 2.0
 """For a client to have stopped: without brokers aiokafka's may hang for ever (its issues 1101, 773)."""
 DIAGNOSIS_SECONDS: Final = 3.0
 CANCELLATIONS: Final = 4
+ISOLATION: Final = "read_committed"
+"""Records of a transaction come when it is committed, and never when it is aborted."""
 
 
 def client_options(

@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from agent.bus.kafka.connection import STOP_SECONDS, disconnecting
+from agent.bus.kafka.connection import ISOLATION, STOP_SECONDS, disconnecting
 from agent.bus.kafka.lanes import PartitionLanes
+from agent.bus.kafka.open_transactions import TOLD_AFTER_SECONDS, OpenTransactions
 from agent.bus.kafka.reader import Bury, Reader
 from agent.bus.metrics import Backlog, BusMeter
 from agent.bus.port import Receive
@@ -68,6 +69,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         self._meter = meter
         self._readers: dict[TopicPartition, Reader] = {}
         self._committed: dict[TopicPartition, int] = {}
+        self._open = OpenTransactions()
         self._progress = asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing = False
@@ -78,6 +80,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             group_instance_id=instance,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # What its producer has taken back must not stop a release.
+            isolation_level=ISOLATION,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=int(settings.heartbeat_seconds * 1000),
             rebalance_timeout_ms=max(session_ms, int(REBALANCE_SECONDS * 1000)),
@@ -116,7 +120,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         """How far behind the partitions are that are ours."""
         now, found = time.time(), []
         for place, reader in self._held():
-            end = self._consumer.highwater(place)
+            end, held = self._consumer.highwater(place), self._held_back(place)
             mark = reader.lanes.mark
             oldest = reader.lanes.oldest
             found.append(
@@ -126,6 +130,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
                     records=0
                     if end is None
                     else max(0, end - (reader.begin if mark is None else mark)),
+                    held=held,
                     oldest_seconds=0.0 if oldest is None else max(0.0, now - oldest),
                 )
             )
@@ -143,6 +148,11 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
     def _held(self) -> list[tuple[TopicPartition, Reader]]:
         ours = self._consumer.assignment()
         return [(place, reader) for place, reader in self._readers.items() if place in ours]
+
+    def _held_back(self, place: TopicPartition) -> int:
+        """Offsets behind the last stable one: they come when the transaction that is open there ends."""
+        end, stable = self._consumer.highwater(place), self._consumer.last_stable_offset(place)
+        return 0 if end is None or stable is None else max(0, end - stable)
 
     # The listener. aiokafka logs and forgets what these raise, and waits for them before it joins again.
 
@@ -221,9 +231,22 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            self._tell_open_transactions()
             silent = self.silent_seconds()
             if silent > SILENT_SECONDS:
                 raise Lost(f"no fetch was answered for {silent:.0f} s")
+
+    def _tell_open_transactions(self) -> None:
+        held = [place for place, _ in self._held() if self._held_back(place)]
+        stable = {place.partition: self._consumer.last_stable_offset(place) for place in held}
+        for partition in self._open.overdue(stable, time.monotonic()):
+            log.warning(
+                "bus.transaction_open",
+                topic=self._topic,
+                partition=partition,
+                offset=stable[partition],
+                seconds=TOLD_AFTER_SECONDS,
+            )
 
     def _fail(self, error: Exception) -> None:
         if not self._failure.done():

@@ -80,6 +80,15 @@ class PartitionLanes:
         self._low_water.done(offset)
         self._progressed()
 
+    def passed(self, offset: int) -> None:
+        """What is before this offset and was not put here, is no record for us."""
+        before = self.mark
+        # While it stops nothing is taken any more: what is missing then would be lost.
+        if not self._stopping.is_set():
+            self._low_water.passed(offset)
+        if self.mark != before:
+            self._progressed()
+
     async def room(self) -> None:
         """Wait until another record may be taken."""
         await self._room.wait()
@@ -91,7 +100,7 @@ class PartitionLanes:
 
     @property
     def mark(self) -> int | None:
-        """The offset that may be committed; None before any record was taken."""
+        """The offset that may be committed; None before any record was taken or passed."""
         return self._low_water.mark
 
     @property

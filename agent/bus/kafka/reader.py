@@ -92,11 +92,22 @@ class Reader:
                     self.reading_since = time.time()
                 for record in await self._read():
                     self.lanes.put(record_of(record), record.timestamp / 1000)
+                if not self._careful:
+                    await self._pass_nobodys()
         except (KafkaError, ConsumerStoppedError) as error:
             self._failed(error)
         except Exception as error:
             log.exception("bus.reader_failed", topic=self._place.topic)
             self._failed(error)
+
+    async def _pass_nobodys(self) -> None:
+        """Commit past what aiokafka leaves out: markers of transactions and aborted records.
+
+        Else they would count as lag, and be read again at each start, until the next record comes.
+        """
+        position = await self._consumer.position(self._place)
+        if position > self.begin:
+            self.lanes.passed(position)
 
     async def _read(self) -> list[ConsumerRecord]:
         """The next records, [] when there are none yet.

@@ -11,7 +11,13 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from agent.bus.kafka.connection import START_SECONDS, STOP_SECONDS, client_options, explained
+from agent.bus.kafka.connection import (
+    ISOLATION,
+    START_SECONDS,
+    STOP_SECONDS,
+    client_options,
+    explained,
+)
 from agent.bus.kafka.reader import is_unreadable, record_of
 from agent.bus.kafka.topics import Topics
 from agent.bus.port import Record
@@ -120,6 +126,7 @@ async def _reading(
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest" if from_beginning else "latest",
+        isolation_level=ISOLATION,
         **options,
     )
     try:

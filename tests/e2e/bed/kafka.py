@@ -165,6 +165,8 @@ class Broker:
             "transaction.state.log.min.isr=1",
             "share.coordinator.state.topic.replication.factor=1",
             "share.coordinator.state.topic.min.isr=1",
+            # A transaction that timed out is aborted within this, not within 10 s.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
             "offsets.topic.num.partitions=4",
             "transaction.state.log.num.partitions=4",
             "group.initial.rebalance.delay.ms=0",
