@@ -1,24 +1,23 @@
 """HTTP to the outside: the one module that knows httpx.
 
-httpx 0.28 loses a pool slot for good when a request is cancelled, so deadlines are read timeouts, a request
-that nobody waits for any more runs to its end in a task of ours, and a client whose pool is exhausted is
-replaced, and closed after the last of its requests. Bodies are bounded while they are read.
+A client of httpx 0.28 looks at all of its connections whenever a request begins or ends, which costs more than
+the requests when there are many, and loses a place for good when one is cancelled. So a client here has one
+connection and carries one request at a time; those that rest are taken up again, and one whose request failed is
+closed. Deadlines are read timeouts, and a request that nobody waits for any more runs to its end in a task of ours.
+Bodies are bounded while they are read.
 """
 
 import asyncio
 import re
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, NamedTuple
 
 import httpx
 import msgspec
-import structlog
 
 from agent.errors import Refused, Unavailable
-
-log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS: Final = 5.0
 SLACK_SECONDS: Final = 0.5
@@ -26,6 +25,10 @@ SLACK_SECONDS: Final = 0.5
 MOST_AT_ONCE: Final = 64
 """Requests to one server. Others wait their turn within their own deadline: a slow one holds up nobody else's."""
 MOST_CONNECTIONS: Final = 1000
+"""Requests to all servers together."""
+MOST_RESTING: Final = 100
+"""Connections that are kept for a next request, to all servers together."""
+REST_SECONDS: Final = 5.0
 _HEADER: Final = re.compile(r"[\t\x20-\x7e]*")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 MAX_BODY: Final = 1024 * 1024
@@ -43,12 +46,18 @@ class TooLong(Unavailable):
     """The answer's body is longer than was asked for."""
 
 
-@dataclass(eq=False, slots=True)
-class _Pool:
-    """A client of httpx, and how many requests of ours it carries."""
+class _Server(NamedTuple):
+    """What a connection is good for: scheme, host and port, and whether its certificate is verified."""
 
-    client: httpx.AsyncClient
-    requests: int = 0
+    host: str
+    verify: bool
+
+
+class _Resting(NamedTuple):
+    """A connection that waits for a next request, and since when (seconds of the loop's clock)."""
+
+    server: _Server
+    since: float
 
 
 class _Places:
@@ -67,10 +76,11 @@ class Http:
     """
 
     def __init__(self, *, ca_file: str = "") -> None:
-        self._trusted = _trusting(ca_file) if ca_file else None
         self._places: dict[str, _Places] = {}
-        self._pools: dict[bool, _Pool] = {}
-        self._replaced: set[_Pool] = set()
+        self._all_places = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._contexts = {True: _trusting(ca_file)} if ca_file else {}
+        self._clients: set[httpx.AsyncClient] = set()
+        self._resting: dict[httpx.AsyncClient, _Resting] = {}
         self._running: set[asyncio.Task[Answer]] = set()
 
     async def request(
@@ -109,9 +119,8 @@ class Http:
         """Wait for what runs, then close."""
         if self._running:
             await asyncio.wait(self._running, timeout=CONNECT_SECONDS)
-        pools, self._pools, self._replaced = {*self._pools.values(), *self._replaced}, {}, set()
-        for pool in pools:
-            await pool.client.aclose()
+        for client in tuple(self._clients):
+            await self._close(client)
 
     async def _in_turn(
         self,
@@ -123,20 +132,29 @@ class Http:
         verify: bool,
         max_body: int,
     ) -> Answer:
-        host = shown_host(url)
+        server = _Server(shown_host(url), verify)
+        async with self._place(server.host, seconds):
+            return await self._request(method, url, headers, body, seconds, server, max_body)
+
+    @asynccontextmanager
+    async def _place(self, host: str, seconds: float) -> AsyncIterator[None]:
+        """One of the server's places, and one of all. Raises Unavailable when none is free in time."""
         places = self._places.setdefault(host, _Places())
         places.requests += 1
         try:
-            async with asyncio.timeout(seconds):
-                await places.free.acquire()
-            try:
-                return await self._request(method, url, headers, body, seconds, verify, max_body)
-            finally:
-                places.free.release()
-        except TimeoutError as error:
-            raise Unavailable(
-                f"{host} did not answer within {seconds:g} s: {MOST_AT_ONCE} requests wait for it already"
-            ) from error
+            async with AsyncExitStack() as held:
+                try:
+                    async with asyncio.timeout(seconds):
+                        await held.enter_async_context(places.free)
+                        await held.enter_async_context(self._all_places)
+                except TimeoutError as error:
+                    wait = f"{MOST_AT_ONCE} requests wait for it already"
+                    if not places.free.locked():
+                        wait = f"{MOST_CONNECTIONS} requests wait for other servers"
+                    raise Unavailable(
+                        f"{host} did not answer within {seconds:g} s: {wait}"
+                    ) from error
+                yield
         finally:
             places.requests -= 1
             if not places.requests:
@@ -149,16 +167,15 @@ class Http:
         headers: Mapping[str, str],
         body: bytes,
         seconds: float,
-        verify: bool,
+        server: _Server,
         max_body: int,
     ) -> Answer:
         timeout = httpx.Timeout(CONNECT_SECONDS, read=seconds)
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
-        pool = self._pool(verify)
-        pool.requests += 1
+        client, is_good = self._client(server), False
         try:
-            async with pool.client.stream(
+            async with client.stream(
                 method, url, headers=headers, content=body, timeout=timeout
             ) as response:
                 read = bytearray()
@@ -171,38 +188,53 @@ class Http:
                     if loop.time() > ends:
                         raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s")
                 names = {name.lower(): value for name, value in response.headers.items()}
+                is_good = True
                 return Answer(response.status_code, names, bytes(read))
-        except httpx.PoolTimeout as error:
-            self._replace(verify, pool)
-            raise Unavailable(f"no connection to {shown_host(url)} is free") from error
         except httpx.TimeoutException as error:
             raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise Unavailable(f"{shown_host(url)}: {str(error) or type(error).__name__}") from error
         finally:
-            pool.requests -= 1
-            if pool in self._replaced and not pool.requests:
-                self._replaced.discard(pool)
-                await pool.client.aclose()
+            if is_good:
+                self._resting[client] = _Resting(server, loop.time())
+                await self._close_old()
+            else:
+                await self._close(client)
 
-    def _pool(self, verify: bool) -> _Pool:
-        if verify not in self._pools:
-            limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=100)
-            client = httpx.AsyncClient(
-                verify=self._trusted if verify and self._trusted is not None else verify,
-                limits=limits,
-                follow_redirects=False,
-                headers={"User-Agent": "serinus"},
-            )
-            self._pools[verify] = _Pool(client)
-        return self._pools[verify]
+    def _client(self, server: _Server) -> httpx.AsyncClient:
+        """One that rests, the one that was used last first; else a new one."""
+        for client, resting in reversed(self._resting.items()):
+            if resting.server == server:
+                del self._resting[client]
+                return client
+        client = httpx.AsyncClient(
+            verify=self._context(server.verify),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=REST_SECONDS),
+            follow_redirects=False,
+            headers={"User-Agent": "serinus"},
+        )
+        self._clients.add(client)
+        return client
 
-    def _replace(self, verify: bool, pool: _Pool) -> None:
-        """Leave a client whose pool is used up: once, however many requests waited for it in vain."""
-        if self._pools.get(verify) is pool:
-            del self._pools[verify]
-            self._replaced.add(pool)
-            log.warning("http.pool_replaced")
+    def _context(self, verify: bool) -> ssl.SSLContext:
+        """Shared: to load the authorities takes longer than a request."""
+        if verify not in self._contexts:
+            self._contexts[verify] = httpx.create_ssl_context(verify=verify)
+        return self._contexts[verify]
+
+    async def _close_old(self) -> None:
+        """Close what has rested for too long, and the oldest when too many rest."""
+        ends = asyncio.get_running_loop().time() - REST_SECONDS
+        while self._resting:
+            client, resting = next(iter(self._resting.items()))
+            if resting.since > ends and len(self._resting) <= MOST_RESTING:
+                return
+            await self._close(client)
+
+    async def _close(self, client: httpx.AsyncClient) -> None:
+        self._resting.pop(client, None)
+        self._clients.discard(client)
+        await client.aclose()
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:

@@ -6,14 +6,13 @@ import gzip
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
-from structlog.testing import capture_logs
 
 from agent.errors import Invalid, Refused, Unavailable
 from agent.http import Http, TooLong
@@ -119,10 +118,10 @@ async def test_a_caller_that_is_cancelled_costs_no_connection() -> None:
 async def test_after_much_cancelling_plain_requests_still_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """httpx loses slots of its pool for good when requests are cancelled; ours must not be."""
+    """httpx loses places of its pool for good when requests are cancelled; ours must not be."""
     rng = random.Random(3)
-    few = httpx.Limits(max_connections=10, max_keepalive_connections=5)
-    monkeypatch.setattr(httpx, "Limits", lambda **_: few)
+    monkeypatch.setattr("agent.http.MOST_AT_ONCE", 10)
+    monkeypatch.setattr("agent.http.MOST_RESTING", 5)
 
     async def answer(request: Request) -> Response:
         await asyncio.sleep(rng.uniform(0, 0.01))
@@ -148,35 +147,103 @@ async def test_after_much_cancelling_plain_requests_still_work(
         assert {got.status for got in many} == {200}
 
 
-async def test_a_pool_that_is_used_up_is_replaced_once_and_closed_in_the_end(
+async def _peers(http: Http, url: str, many: int, **more: Any) -> list[str]:
+    """The connections that as many requests at once came by, as the server sees them."""
+    found = await asyncio.gather(*(http.request("GET", url, **more) for _ in range(many)))
+    return [got.body.decode() for got in found]
+
+
+async def _peer(request: Request) -> Response:
+    assert request.client is not None
+    return PlainTextResponse(str(request.client.port))
+
+
+async def test_a_connection_carries_one_request_at_a_time_and_the_next_one_afterwards() -> None:
+    async with answering(_peer) as (http, url):
+        first = await _peers(http, url, 8)
+        assert len(set(first)) == 8
+        assert set(await _peers(http, url, 8)) == set(first)
+        # One by one: the connection that was used last.
+        assert len({(await _peers(http, url, 1))[0] for _ in range(5)}) == 1
+
+
+async def test_a_connection_is_of_one_server_and_one_way_to_verify_it() -> None:
+    async with answering(_peer) as (http, url), answering(_peer) as (_, other):
+        strict = await _peers(http, url, 1)
+        assert await _peers(http, url, 1, verify=False) != strict
+        assert await _peers(http, other, 1) != strict
+        assert await _peers(http, url, 1) == strict
+
+
+async def test_few_connections_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.http.MOST_RESTING", 3)
+    async with answering(_peer) as (http, url):
+        first = await _peers(http, url, 8)
+        assert len(set(first) & set(await _peers(http, url, 8))) == 3
+
+
+async def test_a_connection_that_rests_for_too_long_is_closed_with_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agent.http.CONNECT_SECONDS", 0.2)
-    one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-    monkeypatch.setattr(httpx, "Limits", lambda **_: one)
-    release, waiting = asyncio.Event(), asyncio.Event()
+    closed = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert await reader.read() == b""
+        closed.set()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(speak, "127.0.0.1", 0) as server,
+        answering(_peer) as (http, url),
+    ):
+        port = server.sockets[0].getsockname()[1]
+        await http.request("GET", f"http://127.0.0.1:{port}/")
+        await http.request("GET", url)
+        assert not closed.is_set()
+        monkeypatch.setattr("agent.http.REST_SECONDS", 0.0)
+        await http.request("GET", url)
+        await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_after_a_request_that_failed_the_next_one_is_answered() -> None:
+    release = asyncio.Event()
 
     async def answer(request: Request) -> Response:
         if request.path_params["path"] == "slow":
-            waiting.set()
             await release.wait()
-        return PlainTextResponse("ok")
+        return await _peer(request)
 
     async with answering(answer) as (http, url):
-        slow = asyncio.create_task(http.request("GET", f"{url}/slow"))
-        await asyncio.wait_for(waiting.wait(), 5)
-        with capture_logs() as lines:
-            late = await asyncio.gather(
-                *(http.request("GET", url) for _ in range(3)), return_exceptions=True
-            )
-            assert [type(error) for error in late] == [Unavailable] * 3
-            assert (await http.request("GET", url)).body == b"ok"
-        assert [line["event"] for line in lines] == ["http.pool_replaced"]
+        before = await _peers(http, url, 1)
+        with pytest.raises(Unavailable):
+            await http.request("GET", f"{url}/slow", seconds=0.05)
+        assert await _peers(http, url, 1) != before
         release.set()
-        assert (await slow).body == b"ok"
         # A client that is left open is a warning at its collection, and warnings are errors here.
-        del slow
         gc.collect()
+
+
+async def test_requests_to_all_servers_together_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.http.MOST_CONNECTIONS", 2)
+    release = asyncio.Event()
+
+    async def hang(request: Request) -> Response:
+        del request
+        await release.wait()
+        return PlainTextResponse("late")
+
+    async with answering(hang) as (http, slow), answering(_peer) as (_, fine):
+        waiting = [asyncio.create_task(http.request("GET", slow)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="2 requests wait for other servers"):
+            await http.request("GET", fine, seconds=0.05)
+        release.set()
+        assert [(await one).body for one in waiting] == [b"late", b"late"]
+        assert (await http.request("GET", fine)).status == 200
 
 
 @pytest.mark.parametrize(
