@@ -132,9 +132,13 @@ class Http:
         verify: bool,
         max_body: int,
     ) -> Answer:
-        server = _Server(shown_host(url), verify)
+        try:
+            parsed = httpx.URL(url)  # once: it takes a good part of a request's time
+        except (httpx.InvalidURL, TypeError) as error:
+            raise Unavailable(f"the URL: {error}") from error
+        server = _Server(_shown(parsed), verify)
         async with self._place(server.host, seconds):
-            return await self._request(method, url, headers, body, seconds, server, max_body)
+            return await self._request(method, parsed, headers, body, seconds, server, max_body)
 
     @asynccontextmanager
     async def _place(self, host: str, seconds: float) -> AsyncIterator[None]:
@@ -163,7 +167,7 @@ class Http:
     async def _request(
         self,
         method: str,
-        url: str,
+        url: httpx.URL,
         headers: Mapping[str, str],
         body: bytes,
         seconds: float,
@@ -183,17 +187,17 @@ class Http:
                     read += chunk
                     if len(read) > max_body:
                         raise TooLong(
-                            f"the answer of {shown_host(url)} is longer than {max_body} bytes"
+                            f"the answer of {server.host} is longer than {max_body} bytes"
                         )
                     if loop.time() > ends:
-                        raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s")
+                        raise Unavailable(f"{server.host} did not answer within {seconds:g} s")
                 names = {name.lower(): value for name, value in response.headers.items()}
                 is_good = True
                 return Answer(response.status_code, names, bytes(read))
         except httpx.TimeoutException as error:
-            raise Unavailable(f"{shown_host(url)} did not answer within {seconds:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise Unavailable(f"{shown_host(url)}: {str(error) or type(error).__name__}") from error
+            raise Unavailable(f"{server.host} did not answer within {seconds:g} s") from error
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            raise Unavailable(f"{server.host}: {str(error) or type(error).__name__}") from error
         finally:
             if is_good:
                 self._resting[client] = _Resting(server, loop.time())
@@ -270,4 +274,8 @@ def shown_host(url: str) -> str:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
         return "the URL"
-    return f"{parsed.scheme}://{parsed.host}" + (f":{parsed.port}" if parsed.port else "")
+    return _shown(parsed)
+
+
+def _shown(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.host}" + (f":{url.port}" if url.port else "")

@@ -66,6 +66,7 @@ ON_A_STAGE: Final[dict[str, Callable[[Stage, argparse.Namespace], Awaitable[list
     "abort": _abort,
     "storm": _storm,
     "memory": memory.run,
+    "analysis": analysis.run,
 }
 
 
@@ -76,7 +77,7 @@ def _options() -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", choices=[*ON_A_STAGE, "analysis"], help="one bench")
+    parser.add_argument("--only", choices=[*ON_A_STAGE], help="one bench")
     parser.add_argument("--runs", type=int, default=30, help="aborts measured alone (30)")
     parser.add_argument("--idle", type=int, default=300, help="idle rollouts beside them (300)")
     parser.add_argument("--storm", type=int, default=100, help="aborts at once (100)")
@@ -99,19 +100,16 @@ def main() -> int:
     # So that what was started is ended then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
-    names = [options.only] if options.only else [*ON_A_STAGE, "analysis"]
+    names = [options.only] if options.only else [*ON_A_STAGE]
     about = machine.described()
     print(f"machine: {about}", flush=True)
     found: dict[str, list[Report]] = {}
     for name in names:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="serinus-bench-") as directory:
-            if name == "analysis":
-                found[name] = asyncio.run(analysis.run(Path(directory), options))
-            else:
-                where = local if options.local else real
-                with where(Path(directory)) as servers:
-                    found[name] = asyncio.run(_on_a_stage(name, servers, options))
+            where = local if options.local else real
+            with where(Path(directory)) as servers:
+                found[name] = asyncio.run(_on_a_stage(name, servers, options))
         for report in found[name]:
             print(f"\n{report.text()}", flush=True)
         print(f"\n({name}: {time.monotonic() - began:.0f} s)", flush=True)

@@ -110,12 +110,17 @@ class Seen:
 
 
 class Stage:
-    """One agent, its cluster, and what this client sees. Made by `staged`."""
+    """One agent, its cluster, and what this client sees. Made by `staged`.
+
+    Attributes:
+        stand_in: the local cluster, None with a real API server.
+    """
 
     def __init__(
         self, servers: Servers, cluster: KubernetesCluster, cache: Cache, collector: Collector
     ) -> None:
         self.servers = servers
+        self.stand_in: Process | None = None
         self.cluster = cluster
         self.cache = cache
         self.collector = collector
@@ -132,9 +137,7 @@ class Stage:
     @property
     def pid(self) -> int:
         """Of the agent."""
-        process = self.agent._process
-        assert process is not None
-        return process.pid
+        return self.agent.pid
 
     async def start_agent(self) -> None:
         """Start it (again), ready and owner."""
@@ -214,13 +217,15 @@ def _rollout(name: str) -> Any:
 async def staged(servers: Servers) -> AsyncIterator[Stage]:
     """A stage whose agent runs and drives."""
     async with AsyncExitStack() as stack:
+        stand_in = None
         if not servers.kubeconfig.exists():
-            await _local_cluster(servers, stack)
+            stand_in = await _local_cluster(servers, stack)
         cluster = await stack.enter_async_context(connected(servers.kubeconfig))
         await cluster.create(KINDS["Namespace"], {"metadata": {"name": NAMESPACE}})
         cache = Cache(cluster, WATCHED, SystemClock(), namespaces=[NAMESPACE])
         collector = await stack.enter_async_context(collecting())
         stage = Stage(servers, cluster, cache, collector)
+        stage.stand_in = stand_in
         stack.push_async_callback(stage.http.aclose)
         following = asyncio.create_task(cache.run(), name="the client's watches")
         stack.callback(following.cancel)
@@ -231,7 +236,7 @@ async def staged(servers: Servers) -> AsyncIterator[Stage]:
         yield stage
 
 
-async def _local_cluster(servers: Servers, stack: AsyncExitStack) -> None:
+async def _local_cluster(servers: Servers, stack: AsyncExitStack) -> Process:
     process = Process(
         "cluster",
         *("-m", "agent.cli", "cluster", "up", "--kubeconfig", str(servers.kubeconfig)),
@@ -244,3 +249,4 @@ async def _local_cluster(servers: Servers, stack: AsyncExitStack) -> None:
         return "cluster at" in process.output()
 
     await until(ready, "the local cluster is up", context=process)
+    return process
