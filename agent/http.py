@@ -147,17 +147,17 @@ class Http:
         places.requests += 1
         try:
             async with AsyncExitStack() as held:
-                try:
-                    async with asyncio.timeout(seconds):
-                        await held.enter_async_context(places.free)
-                        await held.enter_async_context(self._all_places)
-                except TimeoutError as error:
-                    wait = f"{MOST_AT_ONCE} requests wait for it already"
-                    if not places.free.locked():
-                        wait = f"{MOST_CONNECTIONS} requests wait for other servers"
-                    raise Unavailable(
-                        f"{host} did not answer within {seconds:g} s: {wait}"
-                    ) from error
+                for free, wait in (
+                    (places.free, f"{MOST_AT_ONCE} requests wait for it already"),
+                    (self._all_places, f"{MOST_CONNECTIONS} requests wait for other servers"),
+                ):
+                    try:
+                        async with asyncio.timeout(seconds if free.locked() else None):
+                            await held.enter_async_context(free)
+                    except TimeoutError as error:
+                        raise Unavailable(
+                            f"{host} did not answer within {seconds:g} s: {wait}"
+                        ) from error
                 yield
         finally:
             places.requests -= 1

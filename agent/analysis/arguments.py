@@ -184,6 +184,8 @@ def values_of(args: Sequence[Argument]) -> dict[str, str | None]:
 def substitute_metric(metric: Metric, values: Mapping[str, str | None]) -> Metric:
     """The metric with arguments in all its texts. Raises Refused."""
     text = msgspec.json.encode(write(metric)).decode()
+    if "{{" not in text:
+        return metric
     return read(Metric, msgspec.json.decode(substitute(text, values, escape=json_escaped)))
 
 

@@ -120,7 +120,9 @@ class Measurer:
         name, now = name_of(asked.metric), self._clock.now()
         told = _timed(bounded(_without(checked(name, made), asked.secrets)), asked.now, now)
         self._counted(name, told.phase)
-        log.info(
+        # What went well is on the run, and there may be hundreds a second.
+        say = log.debug if told.phase in ("Successful", "Running") else log.info
+        say(
             "analysis.measured",
             metric=asked.metric.name,
             phase=told.phase,
