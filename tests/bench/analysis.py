@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -82,10 +82,8 @@ async def _measured(
     after = await _counts(stage)
     made = sum(after[name] - before[name] for name in after)
     shares = [100 * (now - then) / took for now, then in zip(spent, used, strict=True)]
-    report.add("late: query arrived after it was due", "s", *await _lags(stage, arrivals))
-    report.add(
-        "measurements", "/s", made / took, baseline=options.analysis_runs / INTERVAL_SECONDS
-    )
+    report.add("late: query arrived after it was due", "s", *_lags(await _ends(stage), arrivals))
+    report.add("measurements", "/s", made / took, baseline=options.analysis_runs / INTERVAL_SECONDS)
     report.add("event loop late", "ms", *loop_lags)
     report.add("processor of the agent", "%", shares[0])
     report.add("processor a measurement", "ms", 10 * shares[0] * took / max(1, made))
@@ -107,22 +105,33 @@ async def _loop_lags(stage: Stage, seconds: float) -> Sequence[float]:
     return found
 
 
-async def _lags(stage: Stage, arrivals: dict[str, list[float]]) -> list[float]:
-    """Seconds from when a measurement was due until its query arrived, of those that the runs still keep."""
+def _lags(measured: Mapping[str, Sequence[str]], arrivals: dict[str, list[float]]) -> list[float]:
+    """Seconds from when a measurement was due until its query arrived.
+
+    Args:
+        measured: when the last measurements of each run ended.
+    """
     lags = []
-    for found in (await stage.cluster.list(RUN, NAMESPACE)).items:
-        queries = arrivals[found["metadata"]["name"]]
-        ends = [
-            parse_time(one["finishedAt"]).timestamp()
-            for one in _result(found).get("measurements") or ()
-        ]
+    for name, finished in measured.items():
+        ends = [parse_time(text).timestamp() for text in finished]
         for end in ends:
             due = end + INTERVAL_SECONDS
             # The first query after this measurement; its own came within the second it ended in.
-            after = [at for at in queries if at >= end + 1.5]
+            after = [at for at in arrivals[name] if at >= end + 1.5]
             if after and (end != ends[-1] or after[0] - due < INTERVAL_SECONDS):
                 lags.append(after[0] - due)
     return lags
+
+
+async def _ends(stage: Stage) -> dict[str, list[str]]:
+    """When the measurements ended that the runs still keep."""
+    listing = await stage.cluster.list(RUN, NAMESPACE)
+    return {
+        run["metadata"]["name"]: [
+            one["finishedAt"] for one in _result(run).get("measurements") or ()
+        ]
+        for run in listing.items
+    }
 
 
 async def _counts(stage: Stage) -> dict[str, int]:
