@@ -4,6 +4,7 @@ Rules: Argo's `generateMetricTasks`, `calculateNextReconcileTime` and `isAnalysi
 has its arguments substituted already.
 """
 
+import zlib
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -15,6 +16,10 @@ from agent.api.times import parse_time
 
 ERROR_RETRY: Final = timedelta(seconds=10)
 """Gap after an error, whatever the metric's interval, and for retries of a metric without interval."""
+
+MOST_SPREAD: Final = timedelta(milliseconds=500)
+"""Times are stored in whole seconds: what is put off by less, and ends in the second it was due in, moves nothing
+after it."""
 
 
 class Due(NamedTuple):
@@ -32,12 +37,16 @@ class Due(NamedTuple):
     next_wake: datetime | None
 
 
-def due(run: AnalysisRun, now: datetime, *, early: bool = False) -> Due:
+def due(
+    run: AnalysisRun, now: datetime, *, early: bool = False, since: datetime | None = None
+) -> Due:
     """What is to be measured now and when to look again.
 
     Args:
         now: aware UTC.
         early: something happened that measurements in flight wait for, so they are asked before their time.
+        since: when whoever measures took the run up. What is measured again is put off by the run's `spread`
+            then, and what was due before counts as due at that time. None: nothing is put off, as in Argo.
     """
     found = {result.name: result for result in run.status.metric_results or ()}
     terminating = is_terminating(run)
@@ -60,11 +69,23 @@ def due(run: AnalysisRun, now: datetime, *, early: bool = False) -> Due:
             measure.append(metric.name)
             continue
         next_at = _first(metric, run, now) if last is None else _next(metric, result)
+        if next_at is not None and since is not None and last is not None and last.finished_at:
+            gap = next_at - parse_time(last.finished_at)
+            next_at = _after(max(next_at, since), spread(run.metadata.uid, gap))
         if next_at is not None:
             wakes.append(next_at)
             if now > next_at and (last is not None or run.status.started_at):
                 measure.append(metric.name)
     return Due(tuple(measure), tuple(resume), min(wakes, default=None))
+
+
+def spread(uid: str, gap: timedelta) -> timedelta:
+    """By how much a run's measurements are put off: always the same for a run, another one for each.
+
+    Whole seconds let runs that were started or found within one fall due at the same moment for ever. Below a tenth of
+    the gap, and half a second.
+    """
+    return min(gap / 10, MOST_SPREAD) * (zlib.crc32(uid.encode()) / 2**32)
 
 
 def in_flight(run: AnalysisRun) -> dict[str, Measurement]:
@@ -100,7 +121,7 @@ def _first(metric: Metric, run: AnalysisRun, now: datetime) -> datetime | None:
     delay = _duration(metric.initial_delay)
     if delay is None:
         return None
-    return (parse_time(run.status.started_at) if run.status.started_at else now) + delay
+    return _after(parse_time(run.status.started_at) if run.status.started_at else now, delay)
 
 
 def _next(metric: Metric, result: MetricResult | None) -> datetime | None:
@@ -114,7 +135,14 @@ def _next(metric: Metric, result: MetricResult | None) -> datetime | None:
     gap: timedelta | None = ERROR_RETRY
     if last.phase != "Error" and metric.interval:
         gap = _duration(metric.interval)
-    return None if gap is None else parse_time(last.finished_at) + gap
+    return None if gap is None else _after(parse_time(last.finished_at), gap)
+
+
+def _after(at: datetime, gap: timedelta) -> datetime | None:
+    try:
+        return at + gap
+    except OverflowError:
+        return None
 
 
 def _duration(text: str | None) -> timedelta | None:

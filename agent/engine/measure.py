@@ -80,6 +80,7 @@ class AnalysisDriver:
         self._measurer = Measurer(providers, clock, counted)
         self._lanes = Lanes(self._pass, parallel=PARALLEL)
         self._timers = Timers(self._wake, clock)
+        self._since = clock.now()
 
     def changed(self, ref: Ref, old: Object | None, new: Object | None) -> None:
         """The cache shows a change."""
@@ -102,6 +103,7 @@ class AnalysisDriver:
 
     def wake_all(self) -> None:
         """Look at every run: at the start, and when rollouts were gained or lost."""
+        self._since = self._clock.now()
         for run in self._objects.list("AnalysisRun"):
             self._wake(Key.of(run), "start")
 
@@ -158,7 +160,7 @@ class AnalysisDriver:
             return 0.0
         status = assess(resolved, now, compat=wanted.compat)
         resolved = msgspec.structs.replace(resolved, status=status)
-        todo = due(resolved, now, early=early)
+        todo = due(resolved, now, early=early, since=self._since)
         names = () if status.phase in DONE else (*todo.measure, *todo.resume)
         secrets: tuple[str, ...] = ()
         if names:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.analysis.schedule import Due, due
+from agent.analysis.schedule import Due, due, spread
 from agent.api.analysis import (
     AnalysisRun,
     AnalysisRunSpec,
@@ -16,6 +16,7 @@ from agent.api.analysis import (
     Metric,
     MetricResult,
 )
+from agent.api.meta import ObjectMeta
 from agent.api.times import format_time
 
 START = datetime(2024, 5, 1, 10, 0, 0, tzinfo=UTC)
@@ -72,6 +73,16 @@ EVERY_MINUTE = Metric(name="m", interval="1m")
             Due((), (), None),
             id="beyond time",
         ),
+        pytest.param(
+            Metric(name="m", interval="80000000h"), ended(0), 1, Due((), (), None), id="in no year"
+        ),
+        pytest.param(
+            Metric(name="m", initial_delay="80000000h"),
+            None,
+            1,
+            Due((), (), None),
+            id="never first",
+        ),
     ],
 )
 def test_a_metric_is_due(
@@ -101,3 +112,60 @@ def test_a_metric_is_measured_strictly_after_its_wake_up_time(
     later = plan(asked, ended(0, phase), wake + timedelta(milliseconds=after))
     assert later.measure == (("m",) if after > 0 else ())
     assert later.next_wake == wake
+
+
+def taken_up(
+    asked: Metric, last: Measurement | None, now: datetime, since: datetime, uid: str = "u"
+) -> Due:
+    """The plan of a driver that took the run up then."""
+    results = [] if last is None else [MetricResult(name=asked.name, measurements=[last], count=1)]
+    status = AnalysisRunStatus(
+        phase="Running", started_at=format_time(START), metric_results=results
+    )
+    meta = ObjectMeta(name="a", uid=uid)
+    return due(
+        AnalysisRun(metadata=meta, spec=AnalysisRunSpec(metrics=[asked]), status=status),
+        now,
+        since=since,
+    )
+
+
+@given(uid=st.text(max_size=40), seconds=st.floats(0, 1e6))
+def test_a_run_is_put_off_by_less_than_half_a_second_and_a_tenth_of_its_gap(
+    uid: str, seconds: float
+) -> None:
+    gap = timedelta(seconds=seconds)
+    found = spread(uid, gap)
+    assert timedelta(0) <= found <= min(gap / 10, timedelta(seconds=0.5))
+    assert spread(uid, gap) == found
+
+
+def test_many_runs_are_spread_evenly() -> None:
+    tenths = [0] * 10
+    for number in range(1000):
+        tenths[int(spread(f"uid-{number}", timedelta(minutes=1)) / timedelta(seconds=0.05))] += 1
+    assert min(tenths) > 60
+
+
+@given(uid=st.uuids().map(str), past=st.integers(0, 3600))
+def test_what_was_due_before_the_driver_began_is_spread_from_then(uid: str, past: int) -> None:
+    since = at(65 + past)
+    expected = since + spread(uid, timedelta(minutes=1))
+    found = taken_up(EVERY_MINUTE, ended(5), since, since, uid)
+    assert found == Due((), (), expected)
+    after = expected + timedelta(milliseconds=1)
+    assert taken_up(EVERY_MINUTE, ended(5), after, since, uid).measure == ("m",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "last", "now"),
+    [
+        pytest.param(EVERY_MINUTE, None, 0, id="a first one"),
+        pytest.param(Metric(name="m", initial_delay="30s"), None, 30.1, id="a first one, delayed"),
+        pytest.param(EVERY_MINUTE, in_flight(20), 20, id="one in flight"),
+    ],
+)
+def test_only_what_is_measured_again_is_put_off(
+    asked: Metric, last: Measurement | None, now: float
+) -> None:
+    assert taken_up(asked, last, at(now), START) == plan(asked, last, at(now))

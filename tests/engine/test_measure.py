@@ -26,6 +26,34 @@ def test_a_run_measures_as_often_as_it_should_and_no_faster() -> None:
     on_a_bench(provider, test)
 
 
+def test_runs_that_start_together_do_not_measure_together_for_ever() -> None:
+    provider, many = Scripted("Successful"), 100
+
+    def moments(number: int) -> list[float]:
+        """When the measurements of this number were made, in seconds."""
+        found = [one for one in provider.asked if one.number == number]
+        assert len(found) == many
+        return [(one.now - EPOCH).total_seconds() for one in found]
+
+    async def test(bench: Bench) -> None:
+        async with bench.driving():
+            for number in range(many):
+                await bench.start(f"run-{number}", metric(interval="10s"))
+            await bench.clock.sleep(25)
+        assert max(moments(1)) < 0.1
+        for number, due in ((2, 10), (3, 20)):
+            assert due < min(moments(number)) < due + 0.1
+            assert due + 0.4 < max(moments(number)) < due + 0.6
+        # Ten seconds pass without anybody who measures: all are due at once.
+        await bench.clock.sleep(15)
+        async with bench.driving():
+            await bench.clock.sleep(5)
+        assert 40 < min(moments(4)) < 40.1
+        assert 40.4 < max(moments(4)) < 40.6
+
+    on_a_bench(provider, test)
+
+
 @pytest.mark.parametrize(
     ("phases", "more", "ends"),
     [
