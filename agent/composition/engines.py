@@ -143,6 +143,7 @@ def _analysis(
         compat=settings.engine.compat,
         missing=settings.engine.missing_data,
         counted=around.metrics.measured,
+        recorded=around.metrics.recorded,
         owns=ownership.owns,
     )
     ownership.on_change(analysis.wake_all)

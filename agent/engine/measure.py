@@ -32,9 +32,11 @@ from agent.engine import run_arguments
 from agent.engine.lane import Epoch, Lanes
 from agent.engine.measuring import Measurer
 from agent.engine.observe import Objects
+from agent.engine.records import Recorder
 from agent.engine.timers import Timers
 from agent.engine.wishes import Wishes, wishes
 from agent.errors import Conflict, NotFound, Refused, Retry, SerinusError
+from agent.rollout.records import run_went_on
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +48,8 @@ NUDGE: Final = "nudge"
 """Cause of a wake by something that a measurement in flight waits for."""
 MOMENT: Final = timedelta(milliseconds=1)
 SWAPS: Final = 5
+FLUSH_SECONDS: Final = 1.0
+"""What core Events get at the end."""
 DONE: Final = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
 _RUN: Final = KINDS["AnalysisRun"]
 
@@ -56,6 +60,7 @@ class AnalysisDriver:
     Args:
         objects: the cache; its owner calls `changed`.
         counted: called with provider and phase of every measurement.
+        recorded: called with "ok", "failed" or "dropped" for every core Event.
         owns: which rollouts this process drives; their runs are measured here, and so are the runs of
             nobody whose own name falls to us.
     """
@@ -70,6 +75,7 @@ class AnalysisDriver:
         compat: Compat = "safe",
         missing: Policy = "error",
         counted: Callable[[str, str], None] = lambda _provider, _phase: None,
+        recorded: Callable[[str], None] = lambda _result: None,
         owns: Callable[[Key], bool] = lambda _rollout: True,
     ) -> None:
         self._owns = owns
@@ -78,6 +84,7 @@ class AnalysisDriver:
         self._clock = clock
         self._wishes_by_default = Wishes(compat, "", missing)
         self._measurer = Measurer(providers, clock, counted)
+        self._recorder = Recorder(cluster, clock, counted=recorded)
         self._lanes = Lanes(self._pass, parallel=PARALLEL)
         self._timers = Timers(self._wake, clock)
         self._since = clock.now()
@@ -94,8 +101,11 @@ class AnalysisDriver:
         self.wake_all()
         async with asyncio.TaskGroup() as group:
             timers = group.create_task(self._timers.run(), name="analysis timers")
+            recorder = group.create_task(self._recorder.run(), name="analysis events")
             await self._lanes.run()
-            timers.cancel()
+            await self._recorder.flush(FLUSH_SECONDS)
+            for task in (timers, recorder):
+                task.cancel()
 
     async def stop(self, seconds: float) -> None:
         """Finish what is under way, within a deadline; `run` returns then."""
@@ -293,6 +303,7 @@ class AnalysisDriver:
         meta = run.metadata
         answer = await self._cluster.merge_patch(_RUN, meta.namespace, meta.name, body, status=True)
         self._objects.observe_write(answer)
+        self._recorder.record(answer, run_went_on(run.status, status))
         return read(AnalysisRun, answer)
 
     async def _end(self, key: Key, message: str) -> None:
@@ -316,6 +327,8 @@ class AnalysisDriver:
             self._timers.set(key, self._clock.now())
             return
         self._objects.observe_write(answer)
+        ended = AnalysisRunStatus(phase="Error")
+        self._recorder.record(answer, run_went_on(AnalysisRunStatus(), ended))
 
 
 def _resolved(run: AnalysisRun, metrics: Mapping[str, Metric]) -> AnalysisRun:

@@ -1,4 +1,5 @@
-"""Core Events on the Rollout, with Argo's reasons in Argo's order: best effort, never in the way of a weight."""
+"""Core Events on Rollouts and AnalysisRuns, with Argo's reasons in Argo's order: best effort, never in the way of a
+weight."""
 
 import asyncio
 import zlib
@@ -19,10 +20,10 @@ from agent.rollout.types import Record
 log = structlog.get_logger(__name__)
 
 TakeRecords = Callable[[Object, Sequence[Record]], None]
-"""Takes core Events about a Rollout, to be written later; never waits."""
+"""Takes core Events about an object, to be written later; never waits."""
 
 LINES: Final = 4
-"""Events of one rollout go down one line, so their order stays."""
+"""Events of one object go down one line, so their order stays."""
 MAX_WAITING: Final = 2000
 COMPONENT: Final = "serinus"
 MAX_MESSAGE: Final = 1024
@@ -50,17 +51,17 @@ class Recorder:
             asyncio.Queue(MAX_WAITING) for _ in range(LINES)
         )
 
-    def record(self, rollout: Object, records: Sequence[Record]) -> None:
+    def record(self, about: Object, records: Sequence[Record]) -> None:
         """Take records to be written; never waits."""
         for record in records:
             self._sequence += 1
-            event = core_event(rollout, record, self._clock.now(), self._sequence)
-            line = self._lines[zlib.crc32(str(Key.of(rollout)).encode()) % LINES]
+            event = core_event(about, record, self._clock.now(), self._sequence)
+            line = self._lines[zlib.crc32(str(Key.of(about)).encode()) % LINES]
             try:
                 line.put_nowait(event)
             except asyncio.QueueFull:
                 self._counted("dropped")
-                log.warning("record.dropped", rollout=str(Key.of(rollout)), reason=record.reason)
+                log.warning("record.dropped", object=str(Key.of(about)), reason=record.reason)
 
     async def run(self) -> None:
         """Writes until cancelled."""
@@ -91,10 +92,10 @@ class Recorder:
                 line.task_done()
 
 
-def core_event(rollout: Object, record: Record, now: datetime, sequence: int) -> dict[str, Any]:
-    """A core/v1 Event about the Rollout; `sequence` makes its name unique in this process."""
-    metadata = rollout["metadata"]
-    key, at = Key.of(rollout), format_time(now)
+def core_event(about: Object, record: Record, now: datetime, sequence: int) -> dict[str, Any]:
+    """A core/v1 Event about the Rollout or AnalysisRun; `sequence` makes its name unique in this process."""
+    metadata = about["metadata"]
+    key, at = Key.of(about), format_time(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -104,7 +105,7 @@ def core_event(rollout: Object, record: Record, now: datetime, sequence: int) ->
         },
         "involvedObject": {
             "apiVersion": API_VERSION,
-            "kind": "Rollout",
+            "kind": about["kind"],
             "namespace": key.namespace,
             "name": key.name,
             "uid": metadata.get("uid", ""),

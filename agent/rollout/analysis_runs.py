@@ -14,6 +14,7 @@ from agent.events.catalogue import Cause
 from agent.rollout.defaults import run_history_limits
 from agent.rollout.draft import Draft, merge
 from agent.rollout.evidence import evidence, verdict_words
+from agent.rollout.records import run_changed
 from agent.rollout.types import Stage, Write
 
 DONE = ("Successful", "Failed", "Error", "Inconclusive")
@@ -67,8 +68,8 @@ def read_verdicts(draft: Draft) -> None:
     A step's run is not acted upon while the rollout is paused, a background run always is.
     """
     canary = draft.status.canary
-    background = _copied(draft, canary.current_background_analysis_run_status)
-    step = _copied(draft, canary.current_step_analysis_run_status)
+    background = _copied(draft, canary.current_background_analysis_run_status, "Background")
+    step = _copied(draft, canary.current_step_analysis_run_status, "Step")
     draft.set_canary(
         current_background_analysis_run_status=background, current_step_analysis_run_status=step
     )
@@ -158,10 +159,11 @@ def _measured_again(draft: Draft, reference: RunReference | None) -> RunReferenc
     return None
 
 
-def _copied(draft: Draft, reference: RunReference | None) -> RunReference | None:
+def _copied(draft: Draft, reference: RunReference | None, kind: str) -> RunReference | None:
     run = find_run(draft, reference)
     if reference is None or run is None:
         return reference
+    draft.records += run_changed(kind, run, reference.status)
     copied = msgspec.structs.replace(
         reference, status=run.status.phase or "Pending", message=run.status.message
     )

@@ -109,7 +109,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A core/v1 Event on the Rollout, with Argo's reason; best effort, after the weight."""
+    """A core/v1 Event on the Rollout or AnalysisRun, with Argo's reason; best effort, after the weight."""
 
     reason: str
     message: str

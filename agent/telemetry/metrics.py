@@ -39,7 +39,7 @@ class Metrics(Meter, BusMeter):
             "announcements", "Announcements by transition and result", "transition", "result"
         )
         self._recorded = self._counter(
-            "kubernetes_events", "Core Events on rollouts by result", "result"
+            "kubernetes_events", "Core Events on rollouts and analysis runs by result", "result"
         )
         self._drifts = self._counter(
             "foreign_weights", "Weights that somebody else changed, by direction", "direction"

@@ -6,7 +6,8 @@ import pytest
 
 from agent.api.meta import Key, Object
 from agent.api.names import COMPAT, MISSING_DATA
-from agent.cluster.port import KINDS
+from agent.cluster.local.store import LocalCluster
+from agent.cluster.port import KINDS, Kind
 from agent.engine.measure import DONE
 from tests.engine.analysis_bench import EPOCH, Bench, Scripted, metric, on_a_bench
 
@@ -113,6 +114,58 @@ def test_what_is_wrong_with_one_run_stops_no_other() -> None:
         assert phases == ["Error", "Error", "Error", "Successful"]
         assert "args.limit" in bench.status("unresolved")["message"]
         assert "count" in bench.status("typed")["message"]
+
+    on_a_bench(Scripted("Successful"), test)
+
+
+def _events(bench: Bench, name: str) -> list[tuple[str, str]]:
+    """Reason and type of the core Events about a run, in order."""
+    found = [
+        event
+        for event in bench.store.peek_all("Event")
+        if (about := event["involvedObject"])["name"] == name and about["kind"] == "AnalysisRun"
+    ]
+    found.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
+    return [(event["reason"], event["type"]) for event in found]
+
+
+def test_core_events_on_a_run_tell_what_has_ended() -> None:
+    async def test(bench: Bench) -> None:
+        async with bench.driving():
+            other = {**metric(), "name": "other"}
+            await bench.start("a", metric(count=2, interval="10s"), other)
+            await bench.start("unresolved", metric(successCondition="{{args.limit}} > 1"))
+            await bench.until(lambda: bench.status("a").get("phase") in DONE)
+            await bench.until(lambda: len(_events(bench, "a")) == 3)
+            await bench.clock.sleep(30)
+        assert _events(bench, "a") == [
+            ("MetricSuccessful", "Normal"),
+            ("MetricSuccessful", "Normal"),
+            ("AnalysisRunSuccessful", "Normal"),
+        ]
+        assert _events(bench, "unresolved") == [("AnalysisRunError", "Warning")]
+
+    on_a_bench(Scripted("Successful"), test)
+
+
+class SlowEvents(LocalCluster):
+    """Takes half a second for a core Event."""
+
+    async def create(self, kind: Kind, obj: Object) -> Object:
+        if kind.kind == "Event":
+            await self._clock.sleep(0.5)
+        return await super().create(kind, obj)
+
+
+def test_a_driver_that_stops_writes_its_events_first() -> None:
+    async def test(bench: Bench) -> None:
+        bench.store = SlowEvents(bench.clock)
+        async with bench.driving() as driver:
+            await bench.start("a", metric(failureLimit=0))
+            await bench.until(lambda: bench.status("a").get("phase") in DONE)
+            await driver.stop(5)
+            await bench.clock.sleep(3)
+            assert _events(bench, "a")[0] == ("MetricSuccessful", "Normal")
 
     on_a_bench(Scripted("Successful"), test)
 

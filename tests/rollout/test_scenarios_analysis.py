@@ -51,6 +51,22 @@ def test_a_run_that_fails_aborts_with_its_message(phase: str) -> None:
     assert world.announced()[-4:] == ["analysis", "aborted", "weight", "rolledback"]
 
 
+def _said(world: World) -> list[str]:
+    """The reasons of core Events about analyses, in order."""
+    records = [record for decision in world.decisions for record in decision.records]
+    return [one.reason for one in records if one.reason.startswith("AnalysisRun")]
+
+
+@pytest.mark.parametrize("phase", ["Successful", "Failed", "Inconclusive"])
+def test_core_events_tell_each_phase_of_its_run_once(phase: str) -> None:
+    world = _measured()
+    assert _said(world) == ["AnalysisRunRunning"]
+    world.analysis(phase)
+    world.settle()
+    world.after(100)
+    assert _said(world) == ["AnalysisRunRunning", f"AnalysisRun{phase}"]
+
+
 def test_a_failed_run_does_not_count_after_a_retry() -> None:
     world = _measured()
     world.analysis("Failed")
