@@ -175,7 +175,9 @@ async def _from_cluster(world: "World", kubeconfig: Path | None) -> Mapping[Ref,
                     found[Ref(kind, meta.get("namespace", ""), meta["name"])] = obj
         waiting = [
             ref
-            for item in world.of("Rollout", "AnalysisTemplate", "ClusterAnalysisTemplate")
+            for item in world.of(
+                "Rollout", "Experiment", "AnalysisTemplate", "ClusterAnalysisTemplate"
+            )
             for ref in (
                 *(named_by(item.obj) if item.ref.kind == "Rollout" else ()),
                 *template_refs(item.obj.get("spec"), item.ref.namespace),

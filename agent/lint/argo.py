@@ -48,9 +48,9 @@ ARG004: Final = Code(
 ARG005: Final = Code(
     "ARG005",
     "error",
-    "the analysis of a Rollout cannot be run",
+    "the analysis of a Rollout or an Experiment cannot be run",
     "The templates do not come to a run: one is missing, an argument has no value, a metric of a step never ends. The"
-    " Rollout gets the condition InvalidSpec.",
+    " Rollout gets the condition InvalidSpec; an Experiment's analysis ends in phase Error.",
     "The message names the template and what it needs.",
 )
 ARG006: Final = Code(
@@ -80,9 +80,10 @@ def specs(world: World) -> Iterator[Finding]:
 def named_objects(world: World) -> Iterator[Finding]:
     """Errors of the objects that a sound Rollout names."""
     for one in world.rollouts:
-        if one.errors:
+        if one.errors or one.template_errors:
             continue
-        yield from _services(world, one)
+        if one.is_resolved or one.rollout.spec.workload_ref is None:
+            yield from _services(world, one)
         yield from _virtual_services(world, one)
         yield from _templates(world, one)
 

@@ -6,6 +6,7 @@ from typing import Final
 from agent.lint import (
     argo,
     conditions,
+    experiments,
     fields,
     limits,
     queries,
@@ -14,6 +15,7 @@ from agent.lint import (
     steps,
     templates,
     watching,
+    workloads,
 )
 from agent.lint.finding import Finding
 from agent.lint.world import Code, World
@@ -25,7 +27,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     lambda world: reading.comments(world, CODES),
     fields.misfits,
     argo.specs,
+    workloads.workloads,
     argo.named_objects,
+    experiments.specs,
+    experiments.analyses,
     argo.metrics,
     reading.names,
     steps.driven,
@@ -54,6 +59,8 @@ CODES: Final[Mapping[str, Code]] = {
         reading,
         steps,
         watching,
+        workloads,
+        experiments,
         fields,
         templates,
         conditions,

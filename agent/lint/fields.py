@@ -3,6 +3,7 @@
 Structs of agent.api and the tables of Kubernetes' Go types say which fields there are.
 """
 
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Union, get_args, get_origin
@@ -11,6 +12,7 @@ import msgspec
 
 from agent.api.analysis import AnalysisRun, AnalysisTemplate
 from agent.api.decode import read
+from agent.api.experiment import Experiment
 from agent.api.meta import ObjectMeta
 from agent.api.rollout import Rollout, RolloutStatus
 from agent.errors import Refused
@@ -30,10 +32,10 @@ ARG002: Final = Code(
 SRN201: Final = Code(
     "SRN201",
     "error",
-    "a field that an analysis does not have, or a value of the wrong type",
+    "a field that an analysis or an Experiment does not have, or a value of the wrong type",
     "An API server drops an unknown field without a word. A condition whose name is misspelt is then no condition, and a"
     " metric without conditions is always a success.",
-    "Correct the name or the value; `kubectl explain analysistemplate.spec` lists the fields.",
+    "Correct the name or the value; `kubectl explain analysistemplate.spec` (or `experiment.spec`) lists the fields.",
 )
 CODES: Final = (ARG002, SRN201)
 
@@ -42,6 +44,7 @@ _KINDS: Final[Mapping[str, tuple[type, Code]]] = {
     "AnalysisTemplate": (AnalysisTemplate, SRN201),
     "ClusterAnalysisTemplate": (AnalysisTemplate, SRN201),
     "AnalysisRun": (AnalysisRun, SRN201),
+    "Experiment": (Experiment, SRN201),
 }
 _GO: Final = Types({**step_schema.STRUCTS, **podspec_schema.STRUCTS})
 _TABLED: Final[Mapping[str, str]] = {
@@ -50,6 +53,7 @@ _TABLED: Final[Mapping[str, str]] = {
     "plugin": "PluginStep",
 }
 """Members that the structs keep as they are written, and the Go type that knows their fields."""
+_EXPERIMENTS_PODS: Final = re.compile(r"spec\.templates\[\d+\]\.template")
 
 
 def misfits(world: World) -> Iterator[Finding]:
@@ -97,6 +101,8 @@ def _unknown_members(
     for name, item in value.items():
         below = f"{path}.{name}" if path else name
         table = _TABLED.get(below) or (_TABLED.get(name) if ".steps[" in path else None)
+        if _EXPERIMENTS_PODS.fullmatch(below):
+            table = podspec_schema.POD_TEMPLATE
         if name not in known:
             yield below, name
         elif table:

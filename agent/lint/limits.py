@@ -14,14 +14,14 @@ from agent.api.meta import Ref
 from agent.lint.finding import Finding
 from agent.lint.metrics import OneMetric, all_metrics, template_ref
 from agent.lint.world import Code, World
-from agent.rollout import references
 
 SRN221: Final = Code(
     "SRN221",
     "warning",
     "a metric that is measured for ever",
     "With an interval and no count a metric has no end. As a step's analysis it is refused (InvalidSpec), or keeps the"
-    " rollout on that step for ever; only background analysis ends it, with the last step.",
+    " rollout on that step for ever; only background analysis ends it, with the last step (or an Experiment that does not"
+    " require it).",
     "Write a count, such as count: 5.",
 )
 SRN222: Final = Code(
@@ -70,16 +70,14 @@ def _repeated(one: OneMetric) -> bool:
 
 
 def _background_only(world: World) -> set[Ref]:
-    """Templates that the Rollouts at hand use for background analysis and nothing else."""
+    """Templates that Rollouts and Experiments at hand use for what they end themselves, and nothing else."""
     found: dict[bool, set[Ref]] = {True: set(), False: set()}
     known = {one.item.ref: one.template.spec for one in world.templates}
-    for one in world.rollouts:
-        namespace = one.rollout.metadata.namespace
-        for use in references.template_uses(one.rollout):
-            refs = [template_ref(ref, namespace) for ref in use.analysis.templates or ()]
-            for ref in refs:
-                inner = known[ref].templates if ref in known else None
-                nested = [template_ref(item, namespace) for item in inner or ()]
-                refs += [item for item in nested if item not in refs]
-            found[use.background].update(refs)
+    for one in world.uses:
+        refs = [template_ref(ref, one.namespace) for ref in one.use.analysis.templates or ()]
+        for ref in refs:
+            inner = known[ref].templates if ref in known else None
+            nested = [template_ref(item, one.namespace) for item in inner or ()]
+            refs += [item for item in nested if item not in refs]
+        found[one.use.background].update(refs)
     return found[True] - found[False]

@@ -12,7 +12,6 @@ from agent.api.decode import read, write
 from agent.api.meta import Ref
 from agent.errors import Refused
 from agent.lint.world import OneTemplate, World
-from agent.rollout import references
 
 
 class OneMetric(NamedTuple):
@@ -55,16 +54,15 @@ def template_ref(reference: TemplateRef, namespace: str) -> Ref:
 
 
 def _values(world: World, one: OneTemplate) -> dict[str, str | None]:
-    """Default values, and those that the Rollouts at hand give, as far as they give the same."""
+    """Default values, and those that Rollouts and Experiments at hand give, as far as they give the same."""
     values = arguments.values_of(one.template.spec.args or ())
     given: dict[str, set[str | None]] = {}
-    for other in world.rollouts:
-        for use in references.template_uses(other.rollout):
-            namespace = other.rollout.metadata.namespace
-            named = [template_ref(ref, namespace) for ref in use.analysis.templates or ()]
-            if one.item.ref in named:
-                for arg in use.analysis.args or ():
-                    given.setdefault(arg.name, set()).add(arg.value)
+    for other in world.uses:
+        analysis = other.use.analysis
+        named = [template_ref(ref, other.namespace) for ref in analysis.templates or ()]
+        if one.item.ref in named:
+            for arg in analysis.args or ():
+                given.setdefault(arg.name, set()).add(arg.value)
     for name, found in given.items():
         if name in values:
             values[name] = next(iter(found)) if len(found) == 1 else None

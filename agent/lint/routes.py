@@ -96,9 +96,11 @@ def missing(world: World) -> Iterator[Finding]:
             if ref not in world.objects:
                 field = field_of(router.name if router else "")
                 yield SRN007.at(one.item, field, f"{field}: {ref} is not at hand")
-        for use in references.template_uses(one.rollout):
-            for ref in missing_templates(world, use.analysis.templates or (), namespace):
-                yield SRN007.at(one.item, use.field, f"{use.field}: {ref} is not at hand")
+    invalid = {one.item.ref for one in world.rollouts if one.errors}
+    for item, use in world.uses:
+        if item.ref not in invalid:
+            for ref in missing_templates(world, use.analysis.templates or (), item.ref.namespace):
+                yield SRN007.at(item, use.field, f"{use.field}: {ref} is not at hand")
 
 
 def driven(world: World) -> Iterator[Finding]:

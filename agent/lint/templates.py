@@ -18,7 +18,6 @@ from agent.lint.argo import missing_templates
 from agent.lint.finding import Finding
 from agent.lint.metrics import all_metrics, template_ref
 from agent.lint.world import Code, OneTemplate, World, mapping
-from agent.rollout import references
 
 SRN202: Final = Code(
     "SRN202",
@@ -45,7 +44,7 @@ SRN205: Final = Code(
     "SRN205",
     "warning",
     "an argument that no template takes",
-    "What a Rollout gives and no template declares is dropped without a word.",
+    "What a Rollout or an Experiment gives and no template declares is dropped without a word.",
     "Correct the name, or take it out.",
 )
 SRN206: Final = Code(
@@ -172,12 +171,9 @@ def _composed_with(world: World, one: OneTemplate) -> list[AnalysisTemplateSpec]
         refs = [template_ref(ref, _namespace(other)) for ref in other.template.spec.templates or ()]
         if refs:
             together.append(frozenset({other.item.ref, *refs}))
-    for rollout in world.rollouts:
-        for use in references.template_uses(rollout.rollout):
-            namespace = rollout.rollout.metadata.namespace
-            together.append(
-                frozenset(template_ref(ref, namespace) for ref in use.analysis.templates or ())
-            )
+    for other_use in world.uses:
+        named = other_use.use.analysis.templates or ()
+        together.append(frozenset(template_ref(ref, other_use.namespace) for ref in named))
     reached = {one.item.ref}
     for _ in together:
         reached = reached.union(*(group for group in together if group & reached))
@@ -193,27 +189,25 @@ def _namespace(one: OneTemplate) -> str:
 
 
 def _dropped(world: World) -> Iterator[Finding]:
-    """Arguments of Rollouts that no template declares."""
+    """Arguments of Rollouts and Experiments that no template declares."""
     known = {one.item.ref: one.template.spec for one in world.templates}
-    for one in world.rollouts:
-        namespace = one.rollout.metadata.namespace
-        for use in references.template_uses(one.rollout):
-            named = use.analysis.templates or []
-            if missing_templates(world, named, namespace):
-                continue
-            waiting = [template_ref(ref, namespace) for ref in named]
-            for ref in waiting:
-                inner = known[ref].templates if ref in known else None
-                nested = [template_ref(item, namespace) for item in inner or ()]
-                waiting += [item for item in nested if item not in waiting]
-            if not all(ref in known for ref in waiting):
-                continue
-            declared = {arg.name for ref in waiting for arg in known[ref].args or ()}
-            for index, arg in enumerate(use.analysis.args or ()):
-                if arg.name not in declared:
-                    field = f"{use.field.removesuffix('.templates')}.args[{index}]"
-                    message = f"{field}: no template declares {arg.name!r}"
-                    yield SRN205.at(one.item, field, message)
+    for item, use in world.uses:
+        namespace, named = item.ref.namespace, use.analysis.templates or []
+        if missing_templates(world, named, namespace):
+            continue
+        waiting = [template_ref(ref, namespace) for ref in named]
+        for ref in waiting:
+            inner = known[ref].templates if ref in known else None
+            nested = [template_ref(other, namespace) for other in inner or ()]
+            waiting += [other for other in nested if other not in waiting]
+        if not all(ref in known for ref in waiting):
+            continue
+        declared = {arg.name for ref in waiting for arg in known[ref].args or ()}
+        for index, arg in enumerate(use.analysis.args or ()):
+            if arg.name not in declared:
+                field = f"{use.field.removesuffix('.templates')}.args[{index}]"
+                message = f"{field}: no template declares {arg.name!r}"
+                yield SRN205.at(item, field, message)
 
 
 def composed(world: World) -> Iterator[Finding]:

@@ -126,7 +126,7 @@ def _probes(one: OneRollout) -> Iterator[Finding]:
         if not container.get("readinessProbe"):
             field = f"spec.template.spec.containers[{index}]"
             message = f"{field}: container {str(container.get('name'))!r} has no readinessProbe"
-            yield SRN114.at(one.item, field, message)
+            yield SRN114.at(one.pods, field, message)
 
 
 def _deadline(one: OneRollout) -> Iterator[Finding]:

@@ -5,14 +5,17 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from agent.analysis.providers.port import Provider
-from agent.api.analysis import AnalysisTemplate
+from agent.api.analysis import AnalysisTemplate, TemplateRef
 from agent.api.decode import read
+from agent.api.experiment import Experiment
 from agent.api.meta import Object, Ref
-from agent.api.rollout import Rollout
+from agent.api.rollout import Rollout, RolloutAnalysis
 from agent.errors import Refused
 from agent.lint.finding import Finding, Level
 from agent.lint.source import Document, Source
-from agent.rollout import shapes, validation
+from agent.rollout import references, shapes, validation
+from agent.rollout.references import Use
+from agent.rollout.workloads import kind_problem, with_workload, workload_of
 from agent.traffic.routers import ROUTERS
 from agent.traffic.types import FieldError, Router
 
@@ -25,8 +28,8 @@ _GROUPS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "networking.istio.io": frozenset({"VirtualService", "DestinationRule"}),
     "gateway.networking.k8s.io": frozenset({"HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"}),
-    "apps": frozenset({"Deployment"}),
-    "": frozenset({"Service"}),
+    "apps": frozenset({"Deployment", "ReplicaSet"}),
+    "": frozenset({"Service", "PodTemplate"}),
     "serving.knative.dev": frozenset({"Service"}),
 }  # fmt: skip
 """Kinds that are looked at; all others are nobody's business here."""
@@ -86,11 +89,40 @@ class Code(NamedTuple):
 
 
 class OneRollout(NamedTuple):
-    """A Rollout that can be read. `errors`: what Argo's rules say against its spec."""
+    """A Rollout that can be read.
+
+    Attributes:
+        rollout: with the template of the workload that it refers to, when that is at hand.
+        errors: what Argo's rules say against its own spec.
+        pods: the object in whose text the pods' template stands, the Rollout itself when that is in no text.
+        is_resolved: the template is that of a workload.
+        template_errors: what the rules say against that.
+    """
 
     item: Item
     rollout: Rollout
     errors: tuple[FieldError, ...]
+    pods: Item
+    is_resolved: bool = False
+    template_errors: tuple[FieldError, ...] = ()
+
+
+class OneExperiment(NamedTuple):
+    """An Experiment that can be read."""
+
+    item: Item
+    experiment: Experiment
+
+
+class OneUse(NamedTuple):
+    """One place where a Rollout or an Experiment names analysis templates."""
+
+    item: Item
+    use: Use
+
+    @property
+    def namespace(self) -> str:
+        return self.item.ref.namespace
 
 
 class OneTemplate(NamedTuple):
@@ -149,7 +181,59 @@ class World:
                 rollout = read(Rollout, item.obj)
             except Refused:
                 continue
-            found.append(OneRollout(item, rollout, tuple(validation.validate(rollout))))
+            errors = tuple(validation.validate(rollout))
+            found.append(self._resolved(OneRollout(item, rollout, errors, pods=item)))
+        return tuple(found)
+
+    def _resolved(self, one: OneRollout) -> OneRollout:
+        """With the template of its workload, if it has one that is at hand."""
+        reference = one.rollout.spec.workload_ref
+        if reference is None or one.errors or kind_problem(reference):
+            return one
+        ref = workload_of(reference, one.item.ref.namespace)
+        if ref not in self.objects:
+            return one
+        obj = with_workload(one.item.obj, self.objects[ref])
+        one = one._replace(is_resolved=True, pods=self.item(ref) or one.item)
+        try:
+            shapes.check_rollout(obj)
+            rollout = read(Rollout, obj)
+        except Refused as error:
+            return one._replace(template_errors=(FieldError(error.field, error.detail),))
+        errors = tuple(validation.validate(rollout, template_resolved=True))
+        return one._replace(rollout=rollout, template_errors=errors)
+
+    @cached_property
+    def experiments(self) -> tuple[OneExperiment, ...]:
+        """The Experiments that can be read."""
+        found = []
+        for item in self.of("Experiment"):
+            try:
+                found.append(OneExperiment(item, read(Experiment, item.obj)))
+            except Refused:
+                continue
+        return tuple(found)
+
+    @cached_property
+    def uses(self) -> tuple[OneUse, ...]:
+        """Every place that names analysis templates. What an Experiment does not wait for ends with it."""
+        found = [
+            OneUse(one.item, use)
+            for one in self.rollouts
+            for use in references.template_uses(one.rollout)
+        ]
+        for one in self.experiments:
+            for index, analysis in enumerate(one.experiment.spec.analyses or ()):
+                named = TemplateRef(
+                    template_name=analysis.template_name, cluster_scope=analysis.cluster_scope
+                )
+                wanted = RolloutAnalysis(templates=[named], args=analysis.args)
+                use = Use(
+                    f"spec.analyses[{index}]",
+                    wanted,
+                    background=not analysis.required_for_completion,
+                )
+                found.append(OneUse(one.item, use))
         return tuple(found)
 
     @cached_property

@@ -1,6 +1,7 @@
 """`serinus lint` as its user sees it."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from agent.cli.root import app
 from agent.lint.source import MAX_BYTES
 from tests.cli.live import cluster_with
-from tests.lint.manifests import put, shop, spoilt, text_of
+from tests.lint.manifests import by_deployment, put, shop, spoilt, text_of
 
 WAITS = spoilt(put("rollout", "spec.strategy.canary.steps.1.pause", {}))
 WRONG = spoilt(put("rollout", "spec.strategy.canary.steps.0.setWeight", 101))
@@ -139,6 +140,23 @@ def test_live_looks_up_what_is_named(kubeconfig: Path, tmp_path: Path) -> None:
     )
     code, _, trouble = serinus("-", "--live", "--kubeconfig", tmp_path / "no", text=text_of(alone))
     assert (code, trouble.startswith("error: ")) == (2, True)
+
+
+def test_live_takes_the_pods_from_the_workload_in_the_cluster(tmp_path: Path) -> None:
+    objects = shop()
+    by_deployment()(objects)
+    rollout = {"rollout": objects.pop("rollout")}
+    named = [objects[name] for name in ("stable", "canary", "route", "template", "deployment")]
+    with cluster_with(named, tmp_path) as found:
+        _, said, _ = serinus("-", "--live", "--kubeconfig", found, text=text_of(rollout))
+        assert re.findall(r"(?:ARG|SRN)\d+", said) == ["SRN101"], said
+    objects["deployment"]["spec"]["selector"]["matchLabels"] = {"app": "other"}
+    with cluster_with(named, tmp_path) as found:
+        _, said, _ = serinus("-", "--live", "--kubeconfig", found, text=text_of(rollout))
+        assert "ARG008 spec.workloadRef: spec.template.metadata.labels: Invalid value" in said
+    with cluster_with(named[:-1], tmp_path) as found:
+        _, said, _ = serinus("-", "--live", "--kubeconfig", found, text=text_of(rollout))
+        assert "ARG008 spec.workloadRef: Deployment shop/web not found" in said
 
 
 def test_a_template_that_is_in_no_cluster_is_an_error(kubeconfig: Path) -> None:

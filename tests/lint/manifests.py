@@ -151,3 +151,48 @@ def both(*spoils: Callable[[Objects], None]) -> Callable[[Objects], None]:
             one(objects)
 
     return spoil
+
+
+def by_deployment() -> Callable[[Objects], None]:
+    """The same shop whose pods are a Deployment's."""
+
+    def spoil(objects: Objects) -> None:
+        spec = objects["rollout"]["spec"]
+        objects["deployment"] = {
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": 3, "selector": spec.pop("selector"), "template": spec.pop("template")},
+        }  # fmt: skip
+        spec["workloadRef"] = {
+            "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "scaleDown": "progressively",
+        }  # fmt: skip
+
+    return spoil
+
+
+def experiment(*spoils: Callable[[Objects], None]) -> Callable[[Objects], None]:
+    """The same shop with an Experiment that is in order, and then spoilt."""
+
+    def spoil(objects: Objects) -> None:
+        spec = shop()["rollout"]["spec"]
+        version = {
+            "name": "canary",
+            "replicas": 1,
+            "selector": spec["selector"],
+            "template": spec["template"],
+        }
+        value = "{{templates.canary.podTemplateHash}}"
+        look = {
+            "name": "look",
+            "templateName": "success-rate",
+            "args": [{"name": "service", "value": value}],
+        }
+        objects["experiment"] = {
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Experiment",
+            "metadata": {"name": "try", "namespace": "shop"},
+            "spec": {"duration": "1h", "templates": [version], "analyses": [look]},
+        }  # fmt: skip
+        for one in spoils:
+            one(objects)
+
+    return spoil

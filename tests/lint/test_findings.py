@@ -13,8 +13,10 @@ from tests.lint.manifests import (
     analysis,
     at,
     both,
+    by_deployment,
     codes_in,
     drop,
+    experiment,
     findings_in,
     put,
     shop,
@@ -141,6 +143,23 @@ def threshold(value: str | None) -> Spoil:
     )
 
 
+def by_pod_template(objects: Objects) -> None:
+    spec = objects["rollout"]["spec"]
+    objects["pods"] = {
+        "apiVersion": "v1", "kind": "PodTemplate",
+        "metadata": {"name": "web", "namespace": "shop"}, "template": spec.pop("template"),
+    }  # fmt: skip
+    spec["workloadRef"] = {"apiVersion": "v1", "kind": "PodTemplate", "name": "web"}
+
+
+def of_its_own(objects: Objects) -> None:
+    """The Experiment has a template that nobody else uses."""
+    own = template()
+    own["metadata"]["name"] = "own"
+    objects["own"] = own
+    at(objects["experiment"], "spec.analyses.0")["templateName"] = "own"
+
+
 GOOD = 'sum(rate(x{code!~"5.*"}[2m])) / sum(rate(x[2m]))'
 
 CASES: tuple[tuple[str, list[str], Spoil], ...] = (
@@ -188,7 +207,8 @@ CASES: tuple[tuple[str, list[str], Spoil], ...] = (
     ("blue-green", ["SRN101"], put("rollout", "spec.strategy", {"blueGreen": {"activeService": "web-stable"}})),
     ("a router of others", ["SRN101"], put("rollout", f"{CANARY}.trafficRouting", {"nginx": {"stableIngress": "x"}})),
     ("an experiment", ["SRN101"], insert(0, {"experiment": {"templates": []}})),
-    ("an Experiment", ["SRN101"], extra("z", {
+    ("an Experiment", ["SRN101"], experiment()),
+    ("an Experiment without a spec", ["ARG009", "SRN101", "SRN121"], extra("z", {
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Experiment", "metadata": {"name": "x"}})),
     ("weight and scale in one step", ["SRN102"], put("rollout", f"{STEPS}.0.setCanaryScale", {"replicas": 1})),
     ("a pause first", ["SRN103"], insert(0, {"pause": {"duration": "1m"}})),
@@ -200,6 +220,71 @@ CASES: tuple[tuple[str, list[str], Spoil], ...] = (
     ("weights without a pause", ["SRN107"], insert(1, {"setWeight": 20})),
     ("a weight that falls", [], insert(1, {"setWeight": 5})),
     ("no steps", ["SRN108"], put("rollout", STEPS, [])),
+    # Workloads: they are not driven, which is said each time.
+    ("a Deployment", ["SRN101"], by_deployment()),
+    ("a Deployment that is nowhere", ["SRN007", "SRN101"], both(by_deployment(), lambda objects: objects.pop("deployment"))),
+    ("a Deployment of another namespace", ["SRN007", "SRN101"], both(by_deployment(), put("deployment", "metadata.namespace", "other"))),
+    ("a StatefulSet", ["ARG008", "SRN101"], both(
+        by_deployment(), put("rollout", "spec.workloadRef.kind", "StatefulSet"))),
+    ("a Deployment of another group", ["ARG008", "SRN101"], both(
+        by_deployment(), put("rollout", "spec.workloadRef.apiVersion", "extensions/v1beta1"))),
+    ("a template beside the workload's", ["ARG001", "SRN101"], both(
+        by_deployment(), put("rollout", "spec.template", shop()["rollout"]["spec"]["template"]))),
+    ("a Deployment that selects others", ["ARG008", "SRN101"], both(
+        by_deployment(), put("deployment", "spec.selector.matchLabels", {"app": "other"}))),
+    ("a Deployment without containers", ["ARG008", "SRN101"], both(
+        by_deployment(), put("deployment", "spec.template.spec.containers", []))),
+    ("a Deployment with a template that is none", ["ARG008", "SRN101"], both(
+        by_deployment(), put("deployment", "spec.template", "x"))),
+    ("a selector of the Rollout's own", ["ARG008", "SRN101"], both(
+        by_deployment(), put("rollout", "spec.selector", {"matchLabels": {"app": "other"}}))),
+    ("a Service that selects others than the Deployment", ["ARG003", "SRN101"], both(
+        by_deployment(), put("canary", "spec.selector.app", "other"))),
+    ("a Deployment without a readiness probe", ["SRN101", "SRN114"], both(
+        by_deployment(), drop("deployment", "spec.template.spec.containers.0.readinessProbe"))),
+    ("a scaleDown that is none", ["SRN101", "SRN117"], both(by_deployment(), put("rollout", "spec.workloadRef.scaleDown", "onSuccess"))),
+    ("a Deployment that keeps its pods", ["SRN101", "SRN118"], both(by_deployment(), put("rollout", "spec.workloadRef.scaleDown", "never"))),
+    ("a Deployment that says nothing of its pods", ["SRN101", "SRN118"], both(
+        by_deployment(), drop("rollout", "spec.workloadRef.scaleDown"), drop("deployment", "spec.replicas"))),
+    ("a Deployment without pods", ["SRN101"], both(
+        by_deployment(), drop("rollout", "spec.workloadRef.scaleDown"), put("deployment", "spec.replicas", 0))),
+    ("a PodTemplate", ["SRN101"], by_pod_template),
+    # Experiments: they are not driven, which is said each time.
+    ("an Experiment's field that there is not", ["SRN101", "SRN201"], experiment(put("experiment", "spec.durations", "1h"))),
+    ("an Experiment's pod with a field that there is not", ["SRN101", "SRN201"], experiment(
+        put("experiment", "spec.templates.0.template.spec.container", []))),
+    ("an Experiment's value of another type", ["SRN101", "SRN201"], experiment(put("experiment", "spec.templates.0.replicas", "one"))),
+    ("an Experiment that selects all", ["ARG009", "SRN101"], experiment(put("experiment", "spec.templates.0.selector", {}))),
+    ("an Experiment without a selector", ["ARG009", "SRN101"], experiment(drop("experiment", "spec.templates.0.selector"))),
+    ("an Experiment with a selector that is none", ["ARG009", "SRN101"], experiment(
+        put("experiment", "spec.templates.0.selector", {"matchLabels": ["x"]}))),
+    ("an Experiment that selects others", ["ARG009", "SRN101"], experiment(
+        put("experiment", "spec.templates.0.selector.matchLabels", {"app": "other"}))),
+    ("an Experiment's template without a name", ["ARG005", "ARG009", "SRN101"], experiment(drop("experiment", "spec.templates.0.name"))),
+    ("an Experiment's templates of one name", ["ARG009", "SRN101"], experiment(
+        lambda objects: at(objects["experiment"], "spec.templates").append(at(objects["experiment"], "spec.templates.0")))),
+    ("an Experiment's pods ready after the deadline", ["ARG009", "SRN101"], experiment(
+        put("experiment", "spec.templates.0.minReadySeconds", 601))),
+    ("an Experiment for ever", ["SRN101", "SRN121"], experiment(drop("experiment", "spec.duration"))),
+    ("an Experiment for a time that is none", ["SRN101", "SRN121"], experiment(put("experiment", "spec.duration", "long"))),
+    ("an Experiment that ends with its analysis", ["SRN101"], experiment(
+        drop("experiment", "spec.duration"), put("experiment", "spec.analyses.0.requiredForCompletion", True))),
+    ("an analysis without a name", ["SRN101", "SRN122"], experiment(drop("experiment", "spec.analyses.0.name"))),
+    ("analyses of one name", ["SRN101", "SRN122"], experiment(
+        lambda objects: at(objects["experiment"], "spec.analyses").append(at(objects["experiment"], "spec.analyses.0")))),
+    ("an Experiment's template that is nowhere", ["SRN007", "SRN101"], experiment(
+        put("experiment", "spec.analyses.0.templateName", "other"))),
+    ("a hash of no template", ["ARG005", "SRN101"], experiment(
+        put("experiment", "spec.analyses.0.args.0.value", "{{templates.other.podTemplateHash}}"))),
+    ("a time of an Experiment without a duration", ["ARG005", "SRN101", "SRN121"], experiment(
+        put("experiment", "spec.analyses.0.args.0.value", "{{experiment.finishedAt}}"), put("experiment", "spec.duration", "x"))),
+    ("an Experiment's argument without a value", ["ARG005", "SRN101"], experiment(
+        drop("template", "spec.args.0.value"), drop("experiment", "spec.analyses.0.args"))),
+    ("an Experiment's argument that nobody takes", ["SRN101", "SRN205"], experiment(
+        lambda objects: at(objects["experiment"], "spec.analyses.0.args").append({"name": "sevice", "value": "web"}))),
+    ("for ever in an Experiment", ["SRN101"], experiment(of_its_own, drop("own", f"{METRIC}.count"))),
+    ("for ever in an Experiment that waits for it", ["SRN101", "SRN221"], experiment(
+        of_its_own, drop("own", f"{METRIC}.count"), put("experiment", "spec.analyses.0.requiredForCompletion", True))),
     # Watching.
     ("nobody watches", ["SRN110"], both(
         put("rollout", "metadata.annotations", {}), drop("rollout", f"{STEPS}.2"))),

@@ -3,11 +3,12 @@
 from copy import deepcopy
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lint.manifests import findings_in, shop
+from tests.lint.manifests import Objects, by_deployment, experiment, findings_in, shop
 
 ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, -1, 1.5, "", "x", "{{", "{{args.x}}", "{", [], {}, [None], [[]], {"": None}, {"a": 1}, "9" * 30]
@@ -24,14 +25,29 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [at, *(deeper for key, item in members for deeper in paths(item, (*at, key)))]
 
 
-PATHS = [(name, path) for name, obj in shop().items() for path in paths(obj) if path]
+def borrowing() -> Objects:
+    """The shop whose pods are a Deployment's, with an Experiment."""
+    objects = shop()
+    experiment()(objects)
+    by_deployment()(objects)
+    return objects
 
 
-@given(st.lists(st.tuples(st.sampled_from(PATHS), ODD), min_size=1, max_size=3))
+SHOPS = (shop(), borrowing())
+PLACES = [
+    [(name, path) for name, obj in shop_.items() for path in paths(obj) if path] for shop_ in SHOPS
+]
+CHANGES = [
+    st.lists(st.tuples(st.sampled_from(places), ODD), min_size=1, max_size=3) for places in PLACES
+]
+
+
+@pytest.mark.parametrize("number", range(len(SHOPS)))
+@given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_odd_values_in_odd_places(changes: list[tuple[Any, Any]]) -> None:
-    objects = deepcopy(shop())
-    for (name, path), value in changes:
+def test_odd_values_in_odd_places(number: int, data: st.DataObject) -> None:
+    objects = deepcopy(SHOPS[number])
+    for (name, path), value in data.draw(CHANGES[number]):
         inner = objects[name]
         for part in path[:-1]:
             inner = inner[part] if isinstance(inner, dict | list) and _has(inner, part) else {}
