@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, TextIO
 import msgspec
 import structlog
 
+from agent.telemetry.repeats import Repeats
+
 Format = Literal["json", "console"]
 
 _SECRET_KEY: Final = re.compile(r"token|secret|password|authorization|credential", re.IGNORECASE)
@@ -40,7 +42,10 @@ def configure(
     format: Format = "json",  # noqa: A002 - the setting's name
     stream: TextIO | None = None,
 ) -> None:
-    """Set up structlog, and send what libraries log by `logging` the same way (from warning up)."""
+    """Set up structlog, and send what libraries log by `logging` the same way (from warning up).
+
+    What a library repeats is shown once a period (agent.telemetry.repeats).
+    """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_json)
@@ -60,7 +65,9 @@ def configure(
         logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+    forward = _Forward()
+    forward.addFilter(Repeats())
+    logging.basicConfig(level=logging.WARNING, handlers=[forward], force=True)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -108,7 +115,9 @@ class _Forward(logging.Handler):
     """Records of libraries as our events."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        told = {"exc_info": record.exc_info} if record.exc_info else {}
+        told: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        if repeated := getattr(record, "repeated", 0):
+            told["repeated"] = repeated
         structlog.get_logger(record.name).log(
             record.levelno, "library.log", logger=record.name, message=record.getMessage(), **told
         )

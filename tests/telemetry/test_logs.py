@@ -122,6 +122,13 @@ def test_what_a_library_logs_is_an_event_from_warning_up(lines: io.StringIO) -> 
     assert line["message"] == "no answer of http://x/bot<token>/getMe"
 
 
+def test_what_a_library_repeats_is_shown_once_a_period(lines: io.StringIO) -> None:
+    for _ in range(100):
+        logging.getLogger("aiokafka").error("Unable connect to node with id %s", 1)
+    logging.getLogger("aiokafka").error("Unable connect to node with id %s", 2)
+    assert [line["message"][-1] for line in read(lines)] == ["1", "2"]
+
+
 def test_a_library_s_exception_keeps_its_traceback(lines: io.StringIO) -> None:
     try:
         raise ValueError("why")
