@@ -170,6 +170,8 @@ class _Parts:
                 stack.push_async_callback(self._end_analysis, driver, analysis)
             if self._engines.shares is not None:
                 self._own(group, stack, self._engines.shares.run(), "shares")
+            if self._engines.driver is not None:
+                self._own(group, stack, self._engines.driver.run(), "driver")
             engine = group.create_task(self.engine.run(), name="engine")
             stack.push_async_callback(self._end_engine, engine)
             records = group.create_task(self._receive(), name="records")

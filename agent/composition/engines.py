@@ -10,6 +10,7 @@ from agent.analysis.providers.registry import plugin_problems, providers
 from agent.bus.topics import ROLLOUTS
 from agent.composition.around import Around
 from agent.composition.mode_events import ModeEvents
+from agent.engine.companion.driver import Driver
 from agent.engine.companion.engine import CompanionEngine
 from agent.engine.companion.store import MarkStore
 from agent.engine.crash_points import from_environment
@@ -32,24 +33,33 @@ class Engines:
         engine: the one that the doors know.
         analysis: measures and judges; None where Argo does.
         shares: confirms weights by the requests; None where Argo drives.
+        driver: watches who drives beside a companion; None where this process may drive.
         note: for readiness, what this process does if not what the settings ask for; "" when it does.
     """
 
     engine: Switch | CompanionEngine
     analysis: AnalysisDriver | None
     shares: ShareMeter | None
+    driver: Driver | None
     note: Callable[[], str]
 
 
 def engines(around: Around) -> Engines:
     """By engine.mode."""
     if around.settings.engine.mode == "companion":
-        companion = _companion(around)
-        around.cache.on_change(companion.changed)
-        return Engines(
-            engine=companion, analysis=None, shares=None, note=lambda: "companion: as set"
-        )
+        return _accompanying(around)
     return _driving(around)
+
+
+def _accompanying(around: Around) -> Engines:
+    companion, other = _companion(around), _other(around)
+    driver = Driver(other, around.clock)
+    around.cache.on_change(companion.changed)
+    around.cache.on_change(other.changed)
+    around.metrics.other_engine.set_function(driver.gauge)
+    return Engines(
+        engine=companion, analysis=None, shares=None, driver=driver, note=lambda: driver.note
+    )
 
 
 def _driving(around: Around) -> Engines:
@@ -70,12 +80,8 @@ def _driving(around: Around) -> Engines:
         reach=from_environment(),
         meter=around.metrics,
     )
-    other = OtherEngine(
-        around.cluster,
-        around.clock,
-        leases=settings.argo_leases,
-        quiet_seconds=settings.argo_quiet_seconds,
-    )
+    other = _other(around)
+    around.metrics.other_engine.set_function(lambda: float(bool(other.why)))
     switch = Switch(
         engine,
         _companion(around),
@@ -97,7 +103,19 @@ def _driving(around: Around) -> Engines:
         owns=driving.owns,
         least=around.settings.prometheus.confirm_requests,
     )
-    return Engines(engine=switch, analysis=analysis, shares=shares, note=lambda: switch.note)
+    return Engines(
+        engine=switch, analysis=analysis, shares=shares, driver=None, note=lambda: switch.note
+    )
+
+
+def _other(around: Around) -> OtherEngine:
+    settings = around.settings.engine
+    return OtherEngine(
+        around.cluster,
+        around.clock,
+        leases=settings.argo_leases,
+        quiet_seconds=settings.argo_quiet_seconds,
+    )
 
 
 def _companion(around: Around) -> CompanionEngine:

@@ -16,6 +16,9 @@ class Meter:
     def aborted(self, seconds: float) -> None:
         """From the decision of an abort to the route's write."""
 
+    def unheeded(self) -> None:
+        """An abort that was asked for was not carried out in time."""
+
     def drifted(self, direction: str) -> None:
         """Somebody else changed a canary's weight: up or down."""
 

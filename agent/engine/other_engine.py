@@ -55,6 +55,9 @@ class OtherEngine:
         self._refused: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
         self._told = ""
+        self._looked_at: datetime | None = None
+        self.looked = False
+        """Whether it has tried to look at the Leases, with whatever outcome."""
 
     @property
     def why(self) -> str:
@@ -63,6 +66,20 @@ class OtherEngine:
         if newest is None or self._clock.now() - newest.at >= self._quiet:
             return ""
         return newest.why
+
+    @property
+    def unseen(self) -> str:
+        """Why it cannot be told that no engine lives; "" when it can.
+
+        Who writes no status now may be idle, so only Leases show that.
+        """
+        if not self._leases:
+            return "engine.argo_leases is empty"
+        if self._refused:
+            return f"Lease {', '.join(sorted(self._refused))} may not be read"
+        if self._looked_at is None or self._clock.now() - self._looked_at >= self._quiet:
+            return "its Lease could not be read"
+        return ""
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called when one begins or ceases to live."""
@@ -81,13 +98,13 @@ class OtherEngine:
         """Look at the Leases once. Raises Unavailable when they cannot be read."""
         for lease in await self._read():
             self._look_at(lease)
+        self._looked_at = self._clock.now()
         self._tell()
 
     async def run(self) -> None:
-        """Looks until cancelled."""
-        next_at = self._clock.monotonic() + POLL_SECONDS
+        """Looks until cancelled; at once when it has not looked before."""
+        next_at = self._clock.monotonic() + (0.0 if self._looked_at is None else POLL_SECONDS)
         while True:
-            await self._clock.sleep(TICK_SECONDS)
             if self._clock.monotonic() >= next_at:
                 try:
                     await self.check()
@@ -95,7 +112,9 @@ class OtherEngine:
                     # What was known stays known until it has become old.
                     log.warning("other_engine.lease_unknown", error=str(error))
                 next_at = self._clock.monotonic() + POLL_SECONDS
+                self.looked = True
             self._tell()
+            await self._clock.sleep(TICK_SECONDS)
 
     async def _read(self) -> list[Object]:
         found: list[Object] = []
@@ -103,6 +122,7 @@ class OtherEngine:
             namespace, _, name = wanted.rpartition("/")
             try:
                 found += await self._read_one(namespace, name)
+                self._refused.discard(wanted)
             except Forbidden as error:
                 if wanted not in self._refused:
                     self._refused.add(wanted)

@@ -95,12 +95,12 @@ class RolloutEvent(Struct):
 
 ROLLOUT_TRANSITIONS: Final = (
     "started", "step", "weight", "paused", "resumed", "analysis", "promoted", "completed", "aborted",
-    "rolledback", "held", "released", "degraded", "invalid", "drifted",
+    "rolledback", "held", "released", "degraded", "invalid", "drifted", "unheeded",
 )  # fmt: skip
 
 Transition = Literal[
     "started", "step", "weight", "paused", "resumed", "analysis", "promoted", "completed", "aborted",
-    "rolledback", "held", "released", "degraded", "invalid", "drifted",
+    "rolledback", "held", "released", "degraded", "invalid", "drifted", "unheeded",
 ]  # fmt: skip
 
 

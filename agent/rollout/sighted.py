@@ -42,8 +42,8 @@ def follow(before: Sighting | None, look: Look) -> tuple[Sighting, tuple[Told, .
         )
     parts = _Parts(before, after, look, begins)
     told = [
-        *parts.invalid(), *parts.started(), *parts.analysis(), *parts.aborted(), *parts.holds(),
-        *parts.weight(), *parts.steps(), *parts.pauses(), *parts.ends(),
+        *parts.invalid(), *parts.started(), *parts.analysis(), *parts.aborted(), *parts.unheeded(),
+        *parts.holds(), *parts.weight(), *parts.steps(), *parts.pauses(), *parts.ends(),
     ]  # fmt: skip
     return after, tuple(told)
 
@@ -106,6 +106,13 @@ class _Parts:
     def aborted(self) -> Iterator[Told]:
         if self._after.abort and not self._before.abort and self._after.in_progress:
             yield self._tell("aborted", cause=abort_cause(self._look), timings=self._look.timings)
+
+    def unheeded(self) -> Iterator[Told]:
+        since, weight = self._after.unheeded, self._after.weight
+        if since and since != self._before.unheeded:
+            cause, timings = abort_cause(self._look), self._look.timings
+            weights = Weights(before=weight, after=weight)
+            yield self._tell("unheeded", since, cause=cause, timings=timings, weights=weights)
 
     def holds(self) -> Iterator[Told]:
         before, after = self._before.holds, self._after.holds

@@ -6,6 +6,7 @@ sightings and what follows from them: agent.rollout.sighted.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -14,6 +15,7 @@ from agent.api.analysis import AnalysisRun
 from agent.api.holds import decode_holds
 from agent.api.meta import Struct
 from agent.api.rollout import Rollout
+from agent.api.times import parse_time
 from agent.events.catalogue import Cause, RevisionInfo, RolloutEvent, Timings
 from agent.rollout import conditions, defaults
 
@@ -21,6 +23,8 @@ DONE = ("Successful", "Failed", "Error", "Inconclusive")
 MAX_RUNS = 64
 """Names of ended AnalysisRuns that one run of a rollout remembers."""
 SPEC = "spec.paused"
+UNHEEDED_SECONDS = 20.0
+"""How long an abort may wait for the engine: Argo's takes 30 ms alone, and up to 19 s in a storm of aborts."""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         revisions: what is known of each revision, by pod-template hash.
         runs: the AnalysisRuns that the Rollout controls.
         cause, timings: why and when we asked for an abort of the current revision; None when we did not.
+        now: when it is looked at; None when no time counts.
     """
 
     rollout: Rollout
@@ -39,6 +44,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     runs: Sequence[AnalysisRun] = ()
     cause: Cause | None = None
     timings: Timings | None = None
+    now: datetime | None = None
 
 
 class Sighting(Struct):
@@ -54,6 +60,7 @@ class Sighting(Struct):
         timed_out: since when the progress deadline is exceeded, "" when it is not.
         invalid: digest of what is wrong with the spec, "" when nothing is.
         holds: the alerts that hold it, `<fingerprint>@<startsAt>@<since>` each.
+        unheeded: when an abort was decided that nobody has carried out in time, "" when there is none.
     """
 
     uid: str = ""
@@ -74,6 +81,7 @@ class Sighting(Struct):
     holds: tuple[str, ...] = ()
     attempt: int = 0
     weights: int = 0
+    unheeded: str = ""
 
     @property
     def in_progress(self) -> bool:
@@ -103,7 +111,42 @@ def sight(look: Look) -> Sighting:
         timed_out=_timed_out(rollout),
         invalid=_invalid(rollout),
         holds=_holds(rollout),
+        unheeded=_unheeded(look),
     )
+
+
+def waits_for_abort(rollout: Rollout) -> bool:
+    """Whether an abort is asked for that the engine has not carried out.
+
+    It notes when it aborted, and takes the weight off; with dynamicStableScale bit by bit, as the stable pods
+    come, so there its note is enough.
+    """
+    status = rollout.status
+    if not status.abort or not status.stable_rs or status.current_pod_hash == status.stable_rs:
+        return False
+    weights = status.canary.weights
+    is_off = weights is None or weights.canary.weight == 0
+    goes_down = (
+        rollout.spec.strategy.canary is not None
+        and defaults.canary_of(rollout).dynamic_stable_scale
+    )
+    return not status.aborted_at or not (is_off or goes_down)
+
+
+def late_at(decided_at: str) -> datetime | None:
+    """When an abort that was decided then is unheeded; None for a text that is no time."""
+    try:
+        return parse_time(decided_at) + timedelta(seconds=UNHEEDED_SECONDS)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _unheeded(look: Look) -> str:
+    decided_at = (look.timings.decided_at if look.timings else None) or ""
+    late = late_at(decided_at)
+    if late is None or look.now is None or look.now < late or not waits_for_abort(look.rollout):
+        return ""
+    return decided_at
 
 
 def ended_runs(look: Look) -> tuple[AnalysisRun, ...]:

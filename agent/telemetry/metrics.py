@@ -44,6 +44,9 @@ class Metrics(Meter, BusMeter):
         self._drifts = self._counter(
             "foreign_weights", "Weights that somebody else changed, by direction", "direction"
         )
+        self._unheeded = self._counter(
+            "aborts_unheeded", "Aborts that the engine beside us did not carry out in time"
+        )
         self._write_seconds = self._histogram("write_seconds", "Duration of a write to the cluster")
         self._wait_seconds = self._histogram("wake_wait_seconds", "From a wake to its pass")
         self._abort_seconds = self._histogram(
@@ -72,6 +75,11 @@ class Metrics(Meter, BusMeter):
         )
         self._owner = Gauge(
             "serinus_owner", "Whether this process drives rollouts", registry=self.registry
+        )
+        self.other_engine = Gauge(
+            "serinus_other_engine",
+            "Whether another engine (an Argo Rollouts controller) lives; NaN when it cannot be told",
+            registry=self.registry,
         )
         self.loop_lag = Gauge(
             "serinus_loop_lag_seconds", "How late the event loop ran", registry=self.registry
@@ -118,6 +126,9 @@ class Metrics(Meter, BusMeter):
 
     def aborted(self, seconds: float) -> None:
         self._abort_seconds.observe(seconds)
+
+    def unheeded(self) -> None:
+        self._unheeded.inc()
 
     def drifted(self, direction: str) -> None:
         self._drifts.labels(direction).inc()

@@ -1,4 +1,5 @@
-"""Our events in a chat: one live message a rollout, edited from current state, and an alarm a rollback.
+"""Our events in a chat: one live message a rollout, edited from current state, and an alarm a rollback
+and an abort that nobody carries out.
 
 The live message is level-triggered: an event only says "look again", so lost, late and doubled events
 do no harm, and a burst costs one edit. Alarms wait in order, before every live message, until Telegram has
@@ -9,7 +10,7 @@ dies takes waiting alarms with it; the live message then tells the same.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -22,7 +23,7 @@ from agent.events.catalogue import RolloutEvent, rollout_event_type
 from agent.events.event import Event
 from agent.events.registry import read_data
 from handlers.telegram.client import Client
-from handlers.telegram.render import alarm, live
+from handlers.telegram.render import alarm, live, unheeded
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,20 @@ MAX_ALARMS: Final = 200
 """Alarms that wait at most; then the oldest goes."""
 KNOWN_ALARMS: Final = 1_000
 """Ids of alarms that are remembered: announcements come at least once, an alarm rings once."""
-ALARM: Final = rollout_event_type("aborted")
+ABORTED: Final = rollout_event_type("aborted")
+UNHEEDED: Final = rollout_event_type("unheeded")
+
+
+class _Alarm(NamedTuple):
+    event_type: str
+    data: RolloutEvent
+
+    @property
+    def rollout(self) -> str:
+        return f"{self.data.namespace}/{self.data.name}"
+
+    def text(self) -> str:
+        return alarm(self.data) if self.event_type == ABORTED else unheeded(self.data)
 
 
 class TelegramHandler:
@@ -58,7 +72,7 @@ class TelegramHandler:
         self._clock = clock
         self._counted = counted
         self._dirty: dict[Key, None] = {}  # in order of arrival
-        self._alarms: deque[RolloutEvent] = deque()
+        self._alarms: deque[_Alarm] = deque()
         self._known: dict[str, None] = {}  # ids of alarms, the oldest first
         self._no_alarms = asyncio.Event()
         self._no_alarms.set()
@@ -71,11 +85,11 @@ class TelegramHandler:
         """Take one of our own events. Raises Refused when it is none."""
         data = read_data(RolloutEvent, event)
         key = Key(data.namespace, data.name)
-        if event.type == ALARM:
+        if event.type in (ABORTED, UNHEEDED):
             if data.cause and data.new:
                 self._notes[key, data.new.hash] = data.cause.summary
             if self._is_news(event.id):
-                self._raise_alarm(data)
+                self._raise_alarm(event.type, data)
         self.look_again(key)
 
     def look_again(self, key: Key) -> None:
@@ -84,9 +98,13 @@ class TelegramHandler:
         self._woken.set()
 
     async def run(self) -> None:
-        """Edits live messages until cancelled. Starts with all rollouts in progress: a restart lost the rest."""
+        """Edits live messages until cancelled.
+
+        Starts with all rollouts in progress, and the aborted ones that have a message: the process before may
+        have ended with edits to make. A promoted one is told of once more by who announces.
+        """
         for view in list(self._engine.views()):
-            if view.in_progress:
+            if view.in_progress or (view.aborted and self._has_message(view)):
                 self.look_again(view.key)
         while True:
             await self._woken.wait()
@@ -116,20 +134,20 @@ class TelegramHandler:
             del self._known[next(iter(self._known))]
         return True
 
-    def _raise_alarm(self, data: RolloutEvent) -> None:
+    def _raise_alarm(self, event_type: str, data: RolloutEvent) -> None:
         if len(self._alarms) == MAX_ALARMS:
             lost = self._alarms.popleft()
             self._counted("alarm", "dropped")
-            log.error("telegram.alarm_dropped", rollout=f"{lost.namespace}/{lost.name}")
-        self._alarms.append(data)
+            log.error("telegram.alarm_dropped", rollout=lost.rollout)
+        self._alarms.append(_Alarm(event_type, data))
         self._no_alarms.clear()
 
     async def _send_alarm(self) -> None:
         """Send the alarm that waits longest; trouble leaves it where it is."""
-        data = self._alarms[0]
-        rollout = f"{data.namespace}/{data.name}"
+        first = self._alarms[0]
+        rollout = first.rollout
         try:
-            await self._paced(lambda: self._client.send(alarm(data)))
+            await self._paced(lambda: self._client.send(first.text()))
             outcome = "sent"
         except (Retry, Unavailable) as error:
             self._later("alarm", rollout, error)
@@ -144,7 +162,7 @@ class TelegramHandler:
             log.exception("telegram.alarm_failed", rollout=rollout)
         self._counted("alarm", outcome)
         # More than MAX_ALARMS may have come meanwhile and pushed this one out.
-        if self._alarms and self._alarms[0] is data:
+        if self._alarms and self._alarms[0] is first:
             self._alarms.popleft()
         if not self._alarms:
             self._no_alarms.set()
@@ -196,6 +214,9 @@ class TelegramHandler:
             await self._engine.annotate(
                 view.key, {TELEGRAM_MESSAGE: str(message_id)}, revision=True
             )
+
+    def _has_message(self, view: View) -> bool:
+        return _stored(list(self._engine.replica_sets(view.key)), view.current_hash) > 0
 
     def _remember(self, run: tuple[Key, str], message_id: int, text: str) -> None:
         """Keep what this run's message says; older runs of the same rollout are over."""

@@ -68,6 +68,25 @@ def alarm(data: RolloutEvent) -> str:
     return fit(lines)
 
 
+def unheeded(data: RolloutEvent) -> str:
+    """The message of its own that an abort raises which nobody carries out: it takes back what `alarm` said."""
+    new, weight = data.new or RevisionInfo(), data.weights.after if data.weights else 0
+    since = (
+        f" since {text(data.timings.decided_at)}"
+        if data.timings and data.timings.decided_at
+        else ""
+    )
+    lines = [
+        f"🚨 <b>Not taken off: {text(f'{data.namespace}/{data.name}')}</b>",
+        f"revision {text(new.revision or '?')} <code>{text(_images(new))}</code> is aborted{since}",
+        f"nobody has carried it out: its weight is {weight} %",
+        "see whether the engine that drives (Argo Rollouts) runs, and what it says",
+    ]
+    if data.cause:
+        lines.append(f"<b>{text(data.cause.kind)}</b>: {text(data.cause.summary)}")
+    return fit(lines)
+
+
 def text(value: str) -> str:
     """One line of a user's text: cut, then escaped."""
     line = " ".join(value.split())

@@ -70,7 +70,11 @@ async def beside(bed: Run, directory: Path) -> AsyncIterator[tuple[StandInStage,
     ):
         path = configured(
             stage, "companion", cluster={"kubeconfig": str(kubeconfig), "namespaces": []},
-            engine={"mode": "companion", "marks_namespace": stage.namespace},
+            # Where many tests share a cluster, another one's Lease must not count.
+            engine={
+                "mode": "companion", "marks_namespace": stage.namespace,
+                "argo_leases": [f"{stage.namespace}/argo-rollouts-controller-lock"],
+            },
         )  # fmt: skip
         stage.agent = Process(
             "companion", "-m", "agent", "--config", str(path), directory=directory
@@ -236,6 +240,13 @@ async def note(stage: StandInStage) -> str:
     return notes.get("engine", "")
 
 
+async def hold_lease(stage: StandInStage) -> None:
+    """Take the Lease as Argo's leader does."""
+    spec = {"holderIdentity": "argo-0", "leaseDurationSeconds": 15}
+    metadata = {"name": "argo-rollouts-controller-lock", "namespace": stage.namespace}
+    await stage.cluster.create(KINDS["Lease"], {"metadata": metadata, "spec": spec})
+
+
 async def renew(stage: StandInStage) -> None:
     """Hold the Lease as Argo's leader does, until cancelled."""
     place = (KINDS["Lease"], stage.namespace, "argo-rollouts-controller-lock")
@@ -249,9 +260,7 @@ async def test_with_another_leader_nothing_is_driven_until_it_is_gone(
     tmp_path: Path, bed: Run
 ) -> None:
     async with would_drive(bed, tmp_path) as stage:
-        spec = {"holderIdentity": "argo-0", "leaseDurationSeconds": 15}
-        metadata = {"name": "argo-rollouts-controller-lock", "namespace": stage.namespace}
-        await stage.cluster.create(KINDS["Lease"], {"metadata": metadata, "spec": spec})
+        await hold_lease(stage)
         leader = asyncio.create_task(renew(stage))
         await stage.start_agent()
 

@@ -123,6 +123,50 @@ def test_one_message_follows_a_run_and_an_alarm_tells_its_end() -> None:
     run(main())
 
 
+def test_an_abort_that_nobody_carries_out_rings_by_itself() -> None:
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world, telling(world, chat) as handler:
+            aborted = await _aborted(world)
+            unheeded = msgspec.structs.replace(
+                aborted, id="u", type="dev.serinus.rollout.unheeded.v1"
+            )
+            for event in (aborted, unheeded, unheeded):
+                handler.take(event)
+            await world.until(
+                lambda: any("Not taken off: shop/web" in text for text in chat.texts.values()),
+                within=10,
+                what="the alarm",
+            )
+            await world.clock.sleep(10)
+            assert len(chat.alarms()) == 1
+            assert sum("Not taken off" in text for text in chat.texts.values()) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("has_message", [True, False])
+def test_what_was_aborted_before_a_restart_is_shown_if_it_has_a_message(has_message: bool) -> None:
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world:
+            if has_message:
+                async with telling(world, chat):
+                    await world.until(
+                        lambda: bool(new_set(world)["metadata"]["annotations"].get(TELEGRAM_MESSAGE)),
+                        within=5,
+                        what="the message's id on the ReplicaSet",
+                    )  # fmt: skip
+            await _aborted(world)
+            async with telling(world, chat):
+                await world.clock.sleep(10)
+            assert len(chat.texts) == has_message
+            if has_message:
+                assert "RolloutAborted" in chat.texts[1]
+
+    run(main())
+
+
 def test_after_a_restart_the_message_is_edited_not_sent_again() -> None:
     async def main() -> None:
         chat = Chat()

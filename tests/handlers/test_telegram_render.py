@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from agent.api.meta import Key
 from agent.engine.port import View
-from agent.events.catalogue import Cause, Deployment, RevisionInfo, RolloutEvent
-from handlers.telegram.render import MAX_TEXT, alarm, bar, live, text
+from agent.events.catalogue import Cause, Deployment, RevisionInfo, RolloutEvent, Timings, Weights
+from handlers.telegram.render import MAX_TEXT, alarm, bar, live, text, unheeded
 
 
 class Balanced(HTMLParser):
@@ -113,6 +113,28 @@ def test_the_alarm_tells_the_alert_its_labels_and_the_way_back() -> None:
         assert words in message
     assert "5xx &gt; 5 %" in message
     Balanced.check(message)
+
+
+def test_an_abort_that_nobody_carries_out_is_not_called_a_rollback() -> None:
+    event = RolloutEvent(
+        namespace="shop",
+        name="checkout",
+        new=RevisionInfo(revision="7", images=["shop:v2"]),
+        weights=Weights(before=20, after=20),
+        cause=Cause(kind="alert", summary="alert HighErrorRate: 5xx > 5 %"),
+        timings=Timings(decided_at="2026-05-01T10:03:07.409Z"),
+    )
+    message = unheeded(event)
+    for words in (
+        "Not taken off: shop/checkout",
+        "revision 7 <code>shop:v2</code> is aborted since 2026-05-01T10:03:07.409Z",
+        "its weight is 20 %",
+        "5xx &gt; 5 %",
+    ):
+        assert words in message
+    assert "Rollback" not in message
+    Balanced.check(message)
+    Balanced.check(unheeded(RolloutEvent(namespace="n", name="<x>")))
 
 
 def test_the_alarm_of_an_analysis_gives_the_words_and_numbers_of_what_failed() -> None:

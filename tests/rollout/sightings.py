@@ -8,7 +8,8 @@ from agent.api.analysis import AnalysisRun
 from agent.api.decode import read
 from agent.api.meta import Object
 from agent.api.rollout import Rollout
-from agent.events.catalogue import Cause, RevisionInfo, RolloutEvent
+from agent.api.times import parse_time
+from agent.events.catalogue import Cause, RevisionInfo, RolloutEvent, Timings
 from agent.rollout.sighted import Told, follow
 from agent.rollout.sighting import Look, Sighting
 
@@ -24,11 +25,13 @@ def a_rollout(
     weight: int | None = 0,
     annotations: dict[str, str] | None = None,
     paused: bool | None = None,
+    dynamic: bool = False,
     conditions: list[dict[str, str]] | None = None,
     **status: Any,
 ) -> Object:
     """A Rollout with this status."""
-    spec: dict[str, Any] = {"replicas": 1, "strategy": {"canary": {"steps": STEPS}}}
+    canary: dict[str, Any] = {"steps": STEPS, "dynamicStableScale": dynamic}
+    spec: dict[str, Any] = {"replicas": 1, "strategy": {"canary": canary}}
     if paused is not None:
         spec["paused"] = paused
     weights = (
@@ -49,8 +52,15 @@ def a_rollout(
     }  # fmt: skip
 
 
-def a_look(*, runs: tuple[Object, ...] = (), cause: Cause | None = None, **fields: Any) -> Look:
-    """One version with what belongs to it."""
+def a_look(
+    *,
+    runs: tuple[Object, ...] = (),
+    cause: Cause | None = None,
+    decided_at: str | None = None,
+    now: str | None = None,
+    **fields: Any,
+) -> Look:
+    """One version with what belongs to it; `decided_at`: when we asked for an abort."""
     rollout = read(Rollout, a_rollout(**fields))
     return Look(
         rollout=rollout,
@@ -58,6 +68,8 @@ def a_look(*, runs: tuple[Object, ...] = (), cause: Cause | None = None, **field
         revisions={name: RevisionInfo(hash=name, images=[f"web:{name}"]) for name in "abc"},
         runs=tuple(read(AnalysisRun, run) for run in runs),
         cause=cause,
+        timings=Timings(decided_at=decided_at) if decided_at else None,
+        now=parse_time(now) if now else None,
     )
 
 

@@ -28,6 +28,7 @@ from agent.engine.companion.abort import AbortByIntent, conclusion_of
 from agent.engine.companion.announcer import Announcer
 from agent.engine.companion.holds import Holds, is_unsettled
 from agent.engine.companion.store import MarkStore
+from agent.engine.companion.unheeded import Unheeded
 from agent.engine.crash_points import Reach, pass_by
 from agent.engine.exposure import find_revision
 from agent.engine.holds import annotations_of, pausing_form
@@ -110,6 +111,7 @@ class CompanionEngine:
         def is_gone(key: Key) -> bool:
             return in_scope(key.namespace) and objects.get(Ref("Rollout", *key)) is None
 
+        self._unheeded = Unheeded(objects, clock, self._see, meter)
         self._announcer: Announcer | None = None
         if bus is not None or subscribers:
             self._announcer = Announcer(
@@ -133,6 +135,7 @@ class CompanionEngine:
         self._stopping.clear()
         async with asyncio.TaskGroup() as group:
             self._tasks.use(group)
+            watching = group.create_task(self._unheeded.run(), name="unheeded aborts")
             self._look_at_all()
             telling = None
             if self._announcer is not None:
@@ -142,6 +145,7 @@ class CompanionEngine:
             await self._tasks.end(share)
             told = self._announcer is None or await self._announcer.flush(share)
             self._tasks.use(None)
+            watching.cancel()
             if telling is not None:
                 telling.cancel()
         log.info("companion.stopped", told=told)
@@ -259,11 +263,15 @@ class CompanionEngine:
 
     def _look(self, ref: Ref) -> None:
         rollout, key = self._objects.get(ref), Key(ref.namespace, ref.name)
-        if self._announcer is not None and self._tasks.runs:
-            self._announcer.see(key, rollout)
+        self._see(key)
+        self._unheeded.look(key, rollout)
         if rollout is not None and is_unsettled(rollout) and key not in self._settling:
             self._settling.add(key)
             self._tasks.start(self._settle(key), "settle")
+
+    def _see(self, key: Key) -> None:
+        if self._announcer is not None and self._tasks.runs:
+            self._announcer.see(key, self._objects.get(Ref("Rollout", *key)))
 
     async def _settle(self, key: Key) -> None:
         try:
@@ -295,6 +303,7 @@ class CompanionEngine:
             runs=tuple(_runs(self._objects.owned("AnalysisRun", typed.metadata.uid))),
             cause=conclusion.cause if conclusion else None,
             timings=conclusion.timings if conclusion else None,
+            now=self._clock.now(),
         )
 
     async def _sets(self, rollout: Rollout) -> list[Object]:
