@@ -164,18 +164,18 @@ def test_an_abort_is_the_intent_and_its_cause_and_the_engine_takes_the_weight_of
 def test_an_abort_by_hand_after_a_retry_is_not_told_with_the_cause_of_before() -> None:
     async def main() -> None:
         async with shop() as world, beside(world) as companion:
+
+            def rollbacks() -> int:
+                return [told[0] for told in companion.told()].count("rolledback")
+
             await companion.engine.abort(KEY, alert("Down"))
-            await world.until(lambda: is_rolled_back(world), within=30, what="the rollback")
+            await world.until(lambda: rollbacks() == 1, within=30, what="the rollback")
             outcome = await companion.engine.command(KEY, "retry", cause=PERSON)
             assert outcome.result == "done"
             await world.until(lambda: world.weight() == 20, within=60, what="the weight again")
             await world.clock.sleep(3)
             await merge(world, {"status": {"abort": True}}, status=True)
-            await world.until(
-                lambda: [told[0] for told in companion.told()].count("rolledback") == 2,
-                within=30,
-                what="the second rollback",
-            )
+            await world.until(lambda: rollbacks() == 2, within=30, what="the second rollback")
             causes = [
                 e["data"]["cause"]["summary"]
                 for e in companion.bus.events()

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from typing import Final
 
 import structlog
 
@@ -15,16 +16,21 @@ from tests.simulation.scenario import STORMY, Result, aborted, eventful, straigh
 from tests.simulation.virtual import run
 from tests.simulation.world import World
 
+GATEWAY: Final = 0.4
+"""Share of the seeds on routes of Gateway API, whose status must confirm each weight."""
+
 
 def play(seed: int) -> Result:
     """The run of a seed: mostly eventful ones, some that must get through, whatever dies."""
     kind = seed % 5
+    is_gateway = random.Random(f"gateway {seed}").random() < GATEWAY
+    route_kind = "HTTPRoute" if is_gateway else "VirtualService"
     if kind > 1:
-        return run(eventful(seed))
+        return run(eventful(seed, route_kind=route_kind))
     rng = random.Random(seed)
     points = [(rng.choice(list(CRASH_POINTS)), rng.randint(1, 3)) for _ in range(3)]
     scenario = straight if kind == 0 else aborted
-    return run(scenario(seed, crash_at=points, weather=STORMY))
+    return run(scenario(seed, crash_at=points, weather=STORMY, route_kind=route_kind))
 
 
 def main() -> int:

@@ -1,10 +1,11 @@
 """The invariants of the design, checked after every single write to the store."""
 
 import copy
+from collections import Counter
 from typing import Any
 
 from agent.api.meta import Object, Ref
-from agent.api.names import HOLDS, POD_TEMPLATE_HASH, PREFIX
+from agent.api.names import HOLDS, POD_TEMPLATE_HASH, PREFIX, ROUTE_STATUS
 from agent.clock import Clock
 from agent.cluster.local.store import LocalCluster
 from agent.cluster.port import Kind
@@ -20,7 +21,8 @@ from tests.simulation.manifests import (
     weights_of,
 )
 
-ROUTE_KINDS = ("VirtualService", "HTTPRoute")
+GATEWAY_KINDS = ("HTTPRoute", "GRPCRoute")
+ROUTE_KINDS = ("VirtualService", *GATEWAY_KINDS)
 IN_PROGRESS = "rollouts.argoproj.io/gatewayapi-canary"
 RACE_SECONDS = 0.5
 """A write that was under way when an abort or a hold was stored may still land this much later."""
@@ -28,6 +30,8 @@ LATE_SECONDS = 0.2
 """What a process knows of pods may be this old: the watch's lag, and a pass."""
 FENCE_SECONDS = 0.05
 """A guarded write may be under way this long after somebody else wrote the Rollout: two half latencies."""
+WRITE_SECONDS = 0.03
+"""One latency: each write of the same pass behind its fence takes so much more."""
 
 
 class Checker:
@@ -39,6 +43,7 @@ class Checker:
         self._clock = clock
         self._last: dict[Ref, Object] = {}
         self._confirmed: dict[Connection, str] = {}
+        self._behind: Counter[Connection] = Counter()
         self._superseded: dict[str, float] = {}
         self.stored: dict[str, str] = {}
         """Every entry that ever stood in the outbox."""
@@ -78,6 +83,7 @@ class Checker:
         """A process read an object past its cache."""
         if kind.kind == "Rollout" and obj["metadata"]["name"] == KEY.name:
             self._confirmed[connection] = str(obj["metadata"]["resourceVersion"])
+            self._behind[connection] = 0
 
     def wrote(
         self, connection: Connection, verb: str, kind: Kind, namespace: str, name: str
@@ -98,6 +104,7 @@ class Checker:
             self._service(connection, before, after)
         elif kind.kind == "ReplicaSet":
             self._replica_set(connection, before, after)
+        self._behind[connection] += kind.kind != "Rollout"
 
     def _is_of_another(self, ref: Ref, obj: Object | None) -> bool:
         """Whether a Rollout, ReplicaSet or Service is not that of the rollout which is watched, nor a route for it."""
@@ -162,6 +169,10 @@ class Checker:
         if new <= old:
             return
         self._fenced(connection, f"a raise to {new}")
+        if ref.kind in GATEWAY_KINDS and not self._raced():
+            ignored = (rollout["metadata"].get("annotations") or {}).get(ROUTE_STATUS) == "ignored"
+            taken_up = ignored or _taken_up(before)
+            self._check(taken_up, f"I1 raised to {new}, and nobody has taken up what was there")
         if self._selected(roles_of(rollout)[1]) != (rollout.get("status") or {}).get(
             "currentPodHash"
         ):
@@ -235,14 +246,17 @@ class Checker:
             self._selected("web-stable"): weights[0],
             self._selected("web-canary"): weights[1],
         }
-        raced = self._clock.monotonic() - self._foreign_route_at <= RACE_SECONDS
-        if now == 0 and status.get("stableRS") and not raced:
+        if now == 0 and status.get("stableRS") and not self._raced():
             self._check(
                 not names.get(pod_hash),
                 f"I3 removed the pods of {pod_hash} at weight {names.get(pod_hash)}",
             )
 
     # What they share.
+
+    def _raced(self) -> bool:
+        """Whether somebody else wrote a route just now, which the writing process may not know."""
+        return self._clock.monotonic() - self._foreign_route_at <= RACE_SECONDS
 
     def _same(self, what: str, before: Any, after: Any) -> None:
         self._check(before == after, f"{what}: {before} became {after}")
@@ -257,7 +271,8 @@ class Checker:
         if version == str(self._rollout_now()["metadata"].get("resourceVersion")):
             return
         stale = now - self._superseded.get(version, float("-inf"))
-        self._check(stale <= FENCE_SECONDS, f"I6 {what} behind a fence lost {stale:.3f} s ago")
+        allowed = FENCE_SECONDS + WRITE_SECONDS * self._behind[connection]
+        self._check(stale <= allowed, f"I6 {what} behind a fence lost {stale:.3f} s ago")
 
     def _pods_ready(self, pod_hash: str, what: str) -> None:
         seconds = self._clock.monotonic() - self._scaled_at.get(pod_hash, float("-inf"))
@@ -313,6 +328,13 @@ def _stands(route: Object, name: str) -> bool:
 
 def _rule(route: Object, name: str) -> dict[str, Any]:
     return next(item for item in rules_of(route) if item.get("name") == name)
+
+
+def _taken_up(route: Object) -> bool:
+    """Whether the controller of its gateway has said so of the generation that stands."""
+    parents = (route.get("status") or {}).get("parents") or ()
+    said = [item["observedGeneration"] for parent in parents for item in parent["conditions"]]
+    return bool(said) and min(said) == route["metadata"]["generation"]
 
 
 def _unweighted(route: Object, managed: tuple[str, ...]) -> Any:

@@ -168,19 +168,33 @@ def http_route(name: str = "web") -> Object:
     }
 
 
-def on_http_routes(*names: str) -> dict[str, Any]:
-    """trafficRouting of a rollout on these HTTPRoutes."""
+def grpc_route(name: str = "web") -> Object:
+    """The same for calls of methods."""
+    made = http_route(name)
+    for rule, called in zip(made["spec"]["rules"], ("shop.Admin", "shop.Cart"), strict=True):
+        rule["matches"] = [{"method": {"service": called}}]
+        rule.pop("timeouts", None)
+    return {**made, "kind": "GRPCRoute"}
+
+
+def on_http_routes(*names: str, grpc: tuple[str, ...] = ()) -> dict[str, Any]:
+    """trafficRouting of a rollout on these HTTPRoutes and GRPCRoutes; header rules only on the former."""
     listed = [{"name": name, "useHeaderRoutes": True} for name in names]
+    config: dict[str, Any] = {"httpRoutes": listed}
+    if grpc:
+        config["grpcRoutes"] = [{"name": name} for name in grpc]
     return {
-        "plugins": {"argoproj-labs/gatewayAPI": {"httpRoutes": listed}},
+        "plugins": {"argoproj-labs/gatewayAPI": config},
         "managedRoutes": [{"name": "shadow"}, {"name": "beta"}],
     }
 
 
 def a_route(kind: str, name: str) -> Object:
-    """A route object as its user applies it: a VirtualService or an HTTPRoute."""
+    """A route object as its user applies it: a VirtualService, an HTTPRoute or a GRPCRoute."""
     if kind == "HTTPRoute":
         return http_route(name)
+    if kind == "GRPCRoute":
+        return grpc_route(name)
     made = virtual_service()
     made["metadata"]["name"] = name
     made["spec"]["hosts"] = [f"{name}.example.com"]

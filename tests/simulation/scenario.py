@@ -2,19 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agent.api.holds import Hold
 from agent.api.meta import Object
 from agent.api.names import HOLDS, OUTBOX_CONDITION
-from agent.api.times import format_time
-from agent.cluster.port import KINDS
 from agent.engine.crash_points import CRASH_POINTS
-from agent.events.catalogue import Cause
 from tests.simulation.faults import CALM, Weather
-from tests.simulation.invariants import http_names
+from tests.simulation.happenings import (
+    AT_A_WRITE,
+    HAPPENINGS,
+    ON_GATEWAY_ROUTES,
+    ON_SEVERAL_ROUTES,
+    alert,
+    at_a_write,
+    later,
+    set_image,
+)
+from tests.simulation.invariants import ROUTE_KINDS, http_names
 from tests.simulation.manifests import (
     KEY,
     PING_PONG,
@@ -25,19 +31,28 @@ from tests.simulation.manifests import (
     roles_of,
     rollout,
     service,
-    weight_patch,
     weights_of,
 )
 from tests.simulation.world import World
 
+__all__ = [
+    "CALM",
+    "STORMY",
+    "Result",
+    "aborted",
+    "alert",
+    "eventful",
+    "is_promoted",
+    "is_rolled_back",
+    "set_image",
+    "straight",
+]
 STORMY: Final = Weather(conflict=0.05, unavailable=0.03, lost_answer=0.03)
 SETTLE_SECONDS: Final = 120.0
 SEVERAL: Final = 0.4
-"""Share of the seeds with several VirtualServices, header and mirror routes, and foreign weights."""
+"""Share of the seeds with several routes, header and mirror routes, and more foreign weights."""
 SWAPPING: Final = 0.15
 """Share of the seeds with ping and pong."""
-GATEWAY: Final = 0.3
-"""Share of the seeds on HTTPRoutes, whose status must confirm each weight."""
 ROUTES: Final = ("web", "web-internal")
 MANAGED_STEPS: Final[Steps] = [
     {"setCanaryScale": {"replicas": 1}},
@@ -66,11 +81,16 @@ class Result:
 
 
 async def straight(
-    seed: int, *, crash_at: Sequence[tuple[str, int]] = (), weather: Weather = CALM
+    seed: int,
+    *,
+    crash_at: Sequence[tuple[str, int]] = (),
+    weather: Weather = CALM,
+    route_kind: str = "VirtualService",
 ) -> Result:
     """A new version goes all the way to 100 %, whatever dies on the way."""
     rng = random.Random(seed)
-    world = World(seed, weather=weather, ready_seconds=rng.choice([0.2, 1.0]))
+    ready_seconds = rng.choice([0.2, 1.0])
+    world = World(seed, weather=weather, ready_seconds=ready_seconds, route_kind=route_kind)
     await _shop(world, _steps(rng, waits=False), rng.choice([1, 3, 5]))
     async with world.alive(*crash_at):
         await _first_version(world)
@@ -83,11 +103,16 @@ async def straight(
 
 
 async def aborted(
-    seed: int, *, crash_at: Sequence[tuple[str, int]] = (), weather: Weather = CALM
+    seed: int,
+    *,
+    crash_at: Sequence[tuple[str, int]] = (),
+    weather: Weather = CALM,
+    route_kind: str = "VirtualService",
 ) -> Result:
     """An alert ends a run half-way, whatever dies on the way."""
     rng = random.Random(seed)
-    world = World(seed, weather=weather, ready_seconds=rng.choice([0.2, 1.0]))
+    ready_seconds = rng.choice([0.2, 1.0])
+    world = World(seed, weather=weather, ready_seconds=ready_seconds, route_kind=route_kind)
     await _shop(world, [{"setWeight": 20}, {"pause": {}}, {"setWeight": 60}], 5)
     async with world.alive(*crash_at):
         await _first_version(world)
@@ -101,58 +126,44 @@ async def aborted(
     return _result(world, seed)
 
 
-async def eventful(seed: int) -> Result:
-    """Aborts, holds, new images, foreign writers, scaling, outages and deaths at random moments."""
+async def eventful(seed: int, *, route_kind: str = "VirtualService") -> Result:
+    """Aborts, holds, new images, foreign writers, scaling, outages and deaths at random moments and writes."""
     rng = random.Random(seed)
-    gateway = random.Random(f"gateway {seed}").random() < GATEWAY
+    is_gateway = route_kind != "VirtualService"
     world = World(
         seed,
         weather=rng.choice([CALM, STORMY, STORMY]),
         ready_seconds=rng.choice([0.2, 1.0, 3.0]),
         replicas=rng.choice([1, 2]),
-        route_kind="HTTPRoute" if gateway else "VirtualService",
+        route_kind=route_kind,
     )
     points = list(CRASH_POINTS)
     crash_at = [(rng.choice(points), rng.randint(1, 4)) for _ in range(rng.choice([0, 1, 2, 4]))]
     steps, happenings = _steps(rng, waits=True), HAPPENINGS
     replicas = rng.choice([1, 2, 5, 10])
-    if not gateway and random.Random(f"ping {seed}").random() < SWAPPING:
+    if not is_gateway and random.Random(f"ping {seed}").random() < SWAPPING:
         await _shop(world, steps, replicas, **PING_PONG)
     elif random.Random(f"several {seed}").random() < SEVERAL:
-        steps, happenings = [*MANAGED_STEPS, *steps], (*HAPPENINGS, *[_foreign_weights] * 4)
-        await _several_routes(world, steps, replicas)
+        steps, happenings = [*MANAGED_STEPS, *steps], (*happenings, *ON_SEVERAL_ROUTES)
+        await _several_routes(world, steps, replicas, grpc=bool(seed % 2))
     else:
         await _shop(world, steps, replicas)
+    if is_gateway:
+        happenings = (*happenings, *ON_GATEWAY_ROUTES)
     async with world.alive(*crash_at):
         await _first_version(world)
         await set_image(world, "web:2")
+        moments = random.Random(f"moments {seed}")
+        for number in range(moments.randint(0, 3)):
+            point, writes = moments.choice(["before-write", "after-write"]), moments.randint(1, 40)
+            at_a_write(world, point, writes, moments.choice(AT_A_WRITE), 10 + number)
         async with asyncio.TaskGroup() as group:
             for number in range(rng.randint(1, 6)):
                 happening = rng.choice(happenings)
-                group.create_task(_later(world, rng.uniform(0, 12), happening, number))
+                group.create_task(later(world, rng.uniform(0, 12), happening, number))
         await _settled(world)
         await _quiet(world)
     return _result(world, seed)
-
-
-def alert(name: str) -> Cause:
-    """The cause of an abort by an alert."""
-    return Cause(
-        kind="alert",
-        summary=f"alert {name} (critical): 5xx above 5 %",
-        evidence={"labels": {"alertname": name}},
-        event_id=f"id-{name}",
-        started_at="2026-05-01T10:00:00.000Z",
-        received_at="2026-05-01T10:00:01.000Z",
-    )
-
-
-async def set_image(world: World, image: str) -> None:
-    """A user (or a GitOps tool) applies another image."""
-    path = "/spec/template/spec/containers/0/image"
-    operations = [{"op": "replace", "path": path, "value": image}]
-    await world.store.json_patch(KINDS["Rollout"], *KEY, operations)
-    world.checker.foreign_write()
 
 
 def is_promoted(world: World) -> bool:
@@ -168,98 +179,7 @@ def is_rolled_back(world: World) -> bool:
     return bool(world.status().get("abort")) and world.weight() == 0
 
 
-# What may happen.
-
-
-async def _abort(world: World, number: int) -> None:
-    cause = alert(f"Down{number}")
-    twice = (world.deliver(lambda engine: engine.abort(KEY, cause)) for _ in range(2))
-    await asyncio.gather(*twice)
-
-
-async def _abort_as_cli(world: World, _number: int) -> None:
-    await world.store.merge_patch(KINDS["Rollout"], *KEY, {"status": {"abort": True}}, status=True)
-    world.checker.foreign_write()
-
-
-async def _hold(world: World, number: int) -> None:
-    hold = Hold(
-        fingerprint=f"f{number}",
-        starts_at="2026-05-01T09:00:00Z",
-        since=format_time(world.clock.now()),
-        alert="Noisy",
-    )
-    await world.deliver(lambda engine: engine.hold(KEY, hold, alert("Noisy")))
-    await world.clock.sleep(world.rng.uniform(0.5, 5))
-    await world.deliver(lambda engine: engine.release(KEY, hold.fingerprint, hold.starts_at))
-
-
-async def _another_image(world: World, number: int) -> None:
-    await set_image(world, f"web:{number + 3}")
-
-
-async def _back(world: World, _number: int) -> None:
-    await set_image(world, "web:1")
-
-
-async def _scale(world: World, _number: int) -> None:
-    body = {"spec": {"replicas": world.rng.choice([1, 3, 8])}}
-    await world.store.merge_patch(KINDS["Rollout"], *KEY, body)
-    world.checker.foreign_write()
-
-
-async def _foreign_annotation(world: World, number: int) -> None:
-    body = {"metadata": {"annotations": {"example.com/touched": str(number)}}}
-    for kind, name in (("Rollout", "web"), (world.route.kind, "web"), ("Service", "web-canary")):
-        await world.store.merge_patch(KINDS[kind], KEY.namespace, name, body)
-        world.checker.foreign_write()
-
-
-async def _gitops_resync(world: World, _number: int) -> None:
-    """A tool re-applies the route as it is in Git: all to stable (to pong, where the Services swap)."""
-    spec = a_route(world.route.kind, "web")["spec"]
-    rules = {name: spec[name] for name in ("http", "rules") if name in spec}
-    kind = KINDS[world.route.kind]
-    await world.store.merge_patch(kind, KEY.namespace, "web", {"spec": rules})
-    world.checker.foreign_route()
-
-
-async def _foreign_weights(world: World, _number: int) -> None:
-    """Somebody sets the weights of one route, up or down."""
-    name = world.rng.choice(ROUTES)
-    found = world.store.peek(world.route.kind, KEY.namespace, name) or a_route(
-        world.route.kind, name
-    )
-    patch = weight_patch(found, world.rng.choice([0, 10, 70, 100]))
-    await world.store.json_patch(KINDS[world.route.kind], KEY.namespace, name, patch)
-    world.checker.foreign_route()
-
-
-async def _death(world: World, _number: int) -> None:
-    world.crash()
-
-
-async def _rebalance(world: World, _number: int) -> None:
-    """The rollout moves to the other process; for a while both believe that they own it."""
-    last = len(world.processes) - 1
-    world.rebalance(0, last)
-    await world.clock.sleep(world.rng.uniform(0, 3))
-    world.rebalance(last)
-
-
-Happening = Callable[[World, int], Any]
-HAPPENINGS: Final[tuple[Happening, ...]] = (
-    _abort, _abort, _abort_as_cli, _hold, _another_image, _back, _scale, _foreign_annotation,
-    _gitops_resync, _death, _rebalance, _rebalance,
-)  # fmt: skip
-
-
 # How a run begins and ends.
-
-
-async def _later(world: World, seconds: float, happening: Happening, number: int) -> None:
-    await world.clock.sleep(seconds)
-    await happening(world, number)
 
 
 async def _shop(world: World, steps: Steps, replicas: int, **canary: Any) -> None:
@@ -274,20 +194,22 @@ async def _shop(world: World, steps: Steps, replicas: int, **canary: Any) -> Non
     )
 
 
-async def _several_routes(world: World, steps: Steps, replicas: int) -> None:
-    """Two route objects, and steps that put routes of their own in front."""
+async def _several_routes(world: World, steps: Steps, replicas: int, *, grpc: bool) -> None:
+    """Two route objects, and steps that put routes of their own in front. `grpc`: one is for gRPC, if it may."""
+    kinds = [world.route.kind] * len(ROUTES)
     both = [{"name": name, "routes": ["primary"]} for name in ROUTES]
     routing = {
         "istio": {"virtualServices": both},
         "managedRoutes": [{"name": "shadow"}, {"name": "beta"}],
     }
     if world.route.kind == "HTTPRoute":
-        routing = on_http_routes(*ROUTES)
+        kinds[1:] = ["GRPCRoute"] if grpc else kinds[1:]
+        routing = on_http_routes(ROUTES[0], grpc=ROUTES[1:]) if grpc else on_http_routes(*ROUTES)
     await world.apply(
         namespace(),
         service("web-stable"),
         service("web-canary"),
-        *(a_route(world.route.kind, name) for name in ROUTES),
+        *(a_route(kind, name) for kind, name in zip(kinds, ROUTES, strict=True)),
         rollout(steps, replicas=replicas, trafficRouting=routing),
     )
 
@@ -351,7 +273,7 @@ def _served_as_said(world: World) -> None:
     over = status.get("abort") or status.get("currentPodHash") == stable
     if over and world.weight() in (0, 100) and served != stable:
         world.checker.violations.append(f"users reach {served}, the status says {stable}")
-    for route in world.store.peek_all(world.route.kind):
+    for route in (item for kind in ROUTE_KINDS for item in world.store.peek_all(kind)):
         standing = {"beta", "shadow"}.intersection(http_names(route))
         if over and (standing or weights_of(route) != weights_of(_route(world))):
             world.checker.violations.append(f"left on {route['metadata']['name']}: {standing}")

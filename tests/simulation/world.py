@@ -28,13 +28,13 @@ from agent.traffic.routers import ROUTERS
 from tests.simulation.bus import SimulatedBus
 from tests.simulation.faults import CALM, Connection, Crash, Weather
 from tests.simulation.gateway import GatewayController
-from tests.simulation.invariants import Checker
+from tests.simulation.invariants import GATEWAY_KINDS, Checker
 from tests.simulation.manifests import KEY, ROUTE, weights_of
 from tests.simulation.narrate import narrate
 
 EPOCH: Final = datetime(2026, 5, 1, 10, tzinfo=UTC)
 CACHED: Final = (
-    "Rollout", "ReplicaSet", "Service", "VirtualService", "DestinationRule", "HTTPRoute", "AnalysisRun",
+    "Rollout", "ReplicaSet", "Service", "VirtualService", "DestinationRule", "HTTPRoute", "GRPCRoute", "AnalysisRun",
     "Experiment", "AnalysisTemplate", "ClusterAnalysisTemplate", "Namespace",
 )  # fmt: skip
 
@@ -192,7 +192,11 @@ class World:
         self.bus = SimulatedBus(self.clock, self.rng, weather, self.checker.published.add)
         self.level_check = level_check
         self.gateway = GatewayController(
-            self.store, self.clock, random.Random(f"gateway {seed}"), wrote=self.checker.remember
+            self.store,
+            self.clock,
+            random.Random(f"gateway {seed}"),
+            kinds=GATEWAY_KINDS,
+            wrote=self.checker.remember,
         )
         self.crashes = 0
         self.reached: Counter[str] = Counter()
