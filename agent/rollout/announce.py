@@ -28,6 +28,7 @@ def announcements(draft: Draft) -> tuple[Announcement, ...]:
     old, new = draft.facts.rollout.status, draft.status
     made = [
         *_invalid(draft, old, new),
+        *_rolled_back_before(draft, old, new),
         *_started(draft, old, new),
         *_analysis(draft),
         *_aborted(draft, old, new),
@@ -162,6 +163,28 @@ def _weight(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Announ
             )
         )
     return made
+
+
+def _rolled_back_before(draft: Draft, old: RolloutStatus, new: RolloutStatus) -> list[Announcement]:
+    """The end of an abort that nobody had recorded when a retry or another version came."""
+    recorded, shown = old.canary.weights, new.canary.weights
+    before = recorded.canary.weight if recorded else 0
+    if not conditions.was_aborted(old) or new.abort or not before:
+        return []
+    if draft.drift is not None or (shown and shown.canary.weight):
+        return []
+    said = _say(
+        draft,
+        "rolledback",
+        phase=old.phase,
+        message=old.message,
+        new=_revision(draft, old.current_pod_hash),
+        old=_revision(draft, old.stable_rs),
+        step=_step(draft, old.current_step_index),
+        weights=Weights(before=before),
+        cause=Cause(kind="command", summary=old.message),
+    )
+    return [said]
 
 
 def _steps(draft: Draft) -> list[Announcement]:

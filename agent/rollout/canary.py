@@ -8,6 +8,7 @@ from agent.api.meta import Ref
 from agent.api.times import format_time
 from agent.rollout import (
     analysis_runs,
+    conditions,
     defaults,
     drift,
     holds,
@@ -28,6 +29,8 @@ from agent.rollout.types import Stage
 def run(draft: Draft) -> None:
     """Everything that may be done now. Raises Refused for what only the user can mend."""
     _begin(draft)
+    if _is_retried(draft):
+        _back_to_start(draft)
     status.count(draft)
     routes.record_weight(draft)
     revisions.number(draft)
@@ -105,25 +108,36 @@ def _undo_abort_of_promoted(draft: Draft) -> None:
         draft.set(abort=False, aborted_at=None)
 
 
-def _abort(draft: Draft) -> None:
-    """Back to the first step, nothing paused; routes, names and pods follow from status.abort."""
+def _is_retried(draft: Draft) -> bool:
+    """Whether an abort was acted upon and taken away; by its own path and a retry, so maybe no pass has seen it."""
+    before = draft.facts.rollout.status
+    return conditions.was_aborted(before) and not before.abort and _is_running(draft)
+
+
+def _back_to_start(draft: Draft) -> None:
+    """The first step is next, nothing is paused, and no analysis of the run before counts."""
     for step in draft.facts.steps:
         kind = steps.step_type(step)
         if kind is not None:
             kind.on_abort(draft, kind.of(step))
     drift.forget(draft)
-    if not draft.status.aborted_at:
-        # Argo's tools set status.abort alone; without the time nobody could tell later weights from our own.
-        draft.set(aborted_at=format_time(draft.facts.now))
     draft.set(
         pause_conditions=None,
         controller_pause=False,
-        promote_full=False,
         current_step_index=0 if draft.facts.steps else None,
     )
     draft.set_canary(
         current_step_analysis_run_status=None, current_background_analysis_run_status=None
     )
+
+
+def _abort(draft: Draft) -> None:
+    """Back to the first step, nothing paused; routes, names and pods follow from status.abort."""
+    _back_to_start(draft)
+    if not draft.status.aborted_at:
+        # Argo's tools set status.abort alone; without the time nobody could tell later weights from our own.
+        draft.set(aborted_at=format_time(draft.facts.now))
+    draft.set(promote_full=False)
     if draft.facts.live_weight or draft.facts.live_managed:
         draft.wait("waits for the routes to show no traffic for the canary")
     elif draft.facts.unconfirmed and draft.facts.new is not None and draft.facts.new.replicas:

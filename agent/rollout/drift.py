@@ -15,7 +15,7 @@ from agent.api.meta import Ref
 from agent.api.rollout import Rollout
 from agent.api.service_roles import service_roles
 from agent.api.times import parse_time
-from agent.rollout import names_of_services
+from agent.rollout import conditions, names_of_services
 from agent.rollout.draft import Draft, merge
 from agent.rollout.types import Stage
 
@@ -39,7 +39,12 @@ class Raised(msgspec.Struct, frozen=True):
 
 
 def raised(rollout: Rollout, pod_hash: str) -> Raised | None:
-    """What this version was last raised to; None when it was not, or nobody can read the note."""
+    """What this version was last raised to; None when it was not, or nobody can read the note.
+
+    Nor when it was aborted since: whoever took it off may have died before the note was taken away.
+    """
+    if conditions.was_aborted(rollout.status):
+        return None
     text, _, time = rollout.metadata.annotation(names.RAISED).rpartition("@")
     version, _, exposure = text.partition(":")
     weight, _, managed = exposure.removesuffix(_AGAIN).partition("+")

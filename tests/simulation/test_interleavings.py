@@ -4,7 +4,7 @@ The worst one: a pass has read the Rollout, finds no abort, and sends its raise;
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from agent.api.meta import Object
 from agent.api.names import HOLDS
 from agent.cluster.port import KINDS
 from tests.simulation.faults import CALM, Weather
+from tests.simulation.happenings import at_once
 from tests.simulation.manifests import (
     KEY,
     namespace,
@@ -37,18 +38,16 @@ LATE_WATCH = Weather(watch_lag=(1.0, 1.5))
 """The watch tells nobody in time: who takes a raise back must have looked for himself."""
 
 
-def at_once(write: Coroutine[Any, Any, Any]) -> None:
-    """Carry out a write to the store without giving anybody else a turn."""
-    try:
-        write.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("the store waited")
-
-
 def abort_as_cli(world: World) -> None:
     """`kubectl argo rollouts abort`, stored at this very moment."""
     body = {"status": {"abort": True}}
+    at_once(world.store.merge_patch(KINDS["Rollout"], *KEY, body, status=True))
+    world.checker.foreign_write()
+
+
+def retry_as_cli(world: World) -> None:
+    """`kubectl argo rollouts retry rollout`, stored at this very moment."""
+    body = {"status": {"abort": False}}
     at_once(world.store.merge_patch(KINDS["Rollout"], *KEY, body, status=True))
     world.checker.foreign_write()
 
@@ -181,6 +180,50 @@ def test_what_an_abort_finds_raised_but_not_recorded_has_an_end_that_is_told(
         [("weight", {"after": 20}), ("weight", {"before": 20}), ("rolledback", {"before": 20})],
         key=str,
     )
+
+
+@pytest.mark.parametrize("next_run", [retry_as_cli, another_revision])
+@pytest.mark.parametrize("death", [(), (("abort-after-route", 1),)], ids=["", "its process dies"])
+def test_a_rollback_is_told_when_the_next_run_begins_before_it_was_recorded(
+    next_run: Callable[[World], None], death: tuple[tuple[str, int], ...]
+) -> None:
+    async def main() -> World:
+        world = World(7)
+        await world.apply(
+            namespace(), service("web-stable"), service("web-canary"), virtual_service(),
+            rollout([{"setWeight": 20}, {"pause": {}}], replicas=5),
+        )  # fmt: skip
+        async with world.alive(*death):
+            await world.until(lambda: is_promoted(world), within=60, what="the first version")
+            await set_image(world, "web:2")
+            await world.until(
+                lambda: bool(world.status().get("pauseConditions")), within=60, what="the pause"
+            )
+            world.when("abort-after-route", 1, lambda: next_run(world))
+            await world.deliver(lambda engine: engine.abort(KEY, alert("Down")))
+            await world.until(
+                lambda: world.checker.weights == [20, 0, 20], within=60, what="the next run"
+            )
+            await world.clock.sleep(5)
+        return world
+
+    world = run(main())
+    assert world.violations() == []
+    assert world.crashes == len(death)
+    told = [
+        (event["type"].split(".")[-2], event["data"])
+        for event in {event["id"]: event for event in world.bus.events()}.values()
+    ]
+    names = [name for name, _ in told]
+    (ended,) = [data for name, data in told if name == "rolledback"]
+    assert ended["weights"] == {"before": 20}
+    assert ended["new"]["images"] == ["web:2"]
+    assert ended["cause"]["evidence"] == {"labels": {"alertname": "Down"}}
+    assert "drifted" not in names
+    ends = [name for name in names if name in ("aborted", "rolledback", "started")]
+    assert ends[-3:] == ["aborted", "rolledback", "started"]
+    # A retry begins with the first step, also when no pass has seen the abort.
+    assert names[names.index("aborted") :].count("step") == 1
 
 
 def test_another_revision_between_a_pass_s_read_and_its_raise() -> None:
