@@ -58,6 +58,10 @@ class Engine(Protocol):
         """Rollouts from the cache (of one namespace, or all)."""
         ...
 
+    def rollouts(self, namespace: str | None = None) -> Iterable[Object]:
+        """The same without the looks that a View costs: the Rollouts as they are."""
+        ...
+
     def view(self, key: Key) -> View | None: ...
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:

@@ -197,6 +197,9 @@ class Switch:
     def views(self, namespace: str | None = None) -> Iterable[View]:
         return self._now.views(namespace)
 
+    def rollouts(self, namespace: str | None = None) -> Iterable[Object]:
+        return self._now.rollouts(namespace)
+
     def view(self, key: Key) -> View | None:
         return self._now.view(key)
 

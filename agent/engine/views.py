@@ -25,8 +25,12 @@ class Views:
 
     def views(self, namespace: str | None = None) -> Iterable[View]:
         """Rollouts of one namespace, or all."""
-        for rollout in self._objects.list("Rollout", namespace):
+        for rollout in self.rollouts(namespace):
             yield self._view(rollout)
+
+    def rollouts(self, namespace: str | None = None) -> Iterable[Object]:
+        """The Rollouts of one namespace, or all."""
+        return self._objects.list("Rollout", namespace)
 
     def view(self, key: Key) -> View | None:
         """One rollout; None when it does not exist."""

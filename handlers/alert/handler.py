@@ -1,13 +1,13 @@
 """Alerts stop rollouts: firing ones abort or hold, resolved ones end holds, level checks gate raises."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import structlog
 
 from agent.api.holds import Hold, decode_holds
-from agent.api.meta import Key
+from agent.api.meta import Key, Object
 from agent.api.names import HOLDS
 from agent.api.times import format_time, format_time_ms
 from agent.clock import Clock
@@ -16,9 +16,9 @@ from agent.errors import Refused, SerinusError, Unavailable
 from agent.events.catalogue import Alert, Cause
 from agent.events.event import Event
 from agent.events.registry import read_data
-from handlers.alert.candidates import candidate, candidates
+from handlers.alert.candidates import Candidates, candidate
 from handlers.alert.ledger import Source
-from handlers.alert.matching import Match, Rules, match, namespace_of
+from handlers.alert.matching import Candidate, Match, Rules, match, namespace_of
 from handlers.alert.policy import Action, action
 from handlers.alert.webhook import nanoseconds
 
@@ -50,6 +50,7 @@ class AlertHandler:
         counted: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         self._engine = engine
+        self._candidates = Candidates(engine)
         self._source = source
         self._clock = clock
         self._rules = rules or Rules()
@@ -84,10 +85,11 @@ class AlertHandler:
         alert = _alert(event)
         await self._source.resolved(alert)
         self._counted("resolved")
-        for view in list(self._engine.views()):
-            for hold in _holds(view):
+        for rollout in list(self._engine.rollouts()):
+            for hold in _holds(rollout):
                 if _is(hold, alert):
-                    await self._engine.release(view.key, hold.fingerprint, hold.starts_at)
+                    key = Key.of(rollout)
+                    await self._engine.release(key, hold.fingerprint, hold.starts_at)
 
     async def level_check(self, view: View) -> bool:
         """Whether no alert that fires now stands against this rollout; else it is aborted or held.
@@ -95,7 +97,7 @@ class AlertHandler:
         Asked at the start of a run, at retry and before every raise. Raises Unavailable when the
         alerts cannot be told: a raise waits then, missing data is never healthy.
         """
-        own = candidate(self._engine, view)
+        own = candidate(self._engine, view.rollout)
         clear = True
         for alert in await self._source.active():
             found = match(alert.labels, (own,), self._rules)
@@ -109,14 +111,15 @@ class AlertHandler:
 
     async def release_ended(self) -> None:
         """End holds whose alert no longer fires, by Alertmanager's own word."""
-        held = [view for view in self._engine.views() if _holds(view)]
+        held = [rollout for rollout in self._engine.rollouts() if _holds(rollout)]
         if not held or not self._source.live:
             return
         active = await self._source.active()
-        for view in held:
-            for hold in _holds(view):
+        for rollout in held:
+            for hold in _holds(rollout):
                 if not any(_is(hold, alert) for alert in active):
-                    await self._engine.release(view.key, hold.fingerprint, hold.starts_at)
+                    key = Key.of(rollout)
+                    await self._engine.release(key, hold.fingerprint, hold.starts_at)
 
     async def run(self) -> None:
         """Looks after holds until cancelled (only needed when the source is Alertmanager's API)."""
@@ -137,11 +140,11 @@ class AlertHandler:
             return Match()
         # In a storm the hundredth alert must not look at each of a thousand rollouts: the name goes first.
         view = self._engine.view(Key(namespace, name)) if name else None
-        if view is not None or "/" in named:
-            views: Iterable[View] = (view,) if view is not None else ()
+        if view is not None:
+            found: Sequence[Candidate] = (candidate(self._engine, view.rollout),)
         else:
-            views = self._engine.views(namespace)
-        return match(alert.labels, candidates(self._engine, views), self._rules)
+            found = () if "/" in named else self._candidates.within(namespace)
+        return match(alert.labels, found, self._rules)
 
     async def _apply(self, alert: Alert, found: Match, key: Key, event: Event | None) -> str:
         """Do to one rollout what the policy says; the kind of action."""
@@ -229,8 +232,8 @@ def _some(pairs: dict[str, str]) -> dict[str, str]:
     return {name: pairs[name][:MAX_TEXT] for name in sorted(pairs)[:MAX_EVIDENCE_PAIRS]}
 
 
-def _holds(view: View) -> tuple[Hold, ...]:
-    annotations = (view.rollout.get("metadata") or {}).get("annotations") or {}
+def _holds(rollout: Object) -> tuple[Hold, ...]:
+    annotations = (rollout.get("metadata") or {}).get("annotations") or {}
     try:
         return decode_holds(annotations.get(HOLDS, ""))
     except ValueError:

@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.api.meta import Key
-from agent.engine.port import View
+from agent.api.meta import Key, Object
 from agent.events.catalogue import ALERT_FIRING, Alert
 from agent.events.event import Event
 from handlers.alert import AlertHandler, ConfigMapLedger
@@ -26,9 +25,9 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def views(self, namespace: str | None = None) -> Iterable[View]:
+    def rollouts(self, namespace: str | None = None) -> Iterable[Object]:
         self.looks += 1
-        found: Iterable[View] = self._engine.views(namespace)
+        found: Iterable[Object] = self._engine.rollouts(namespace)
         return found
 
 

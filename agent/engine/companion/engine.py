@@ -187,6 +187,10 @@ class CompanionEngine:
         """Rollouts from the cache (of one namespace, or all)."""
         return self._views.views(namespace)
 
+    def rollouts(self, namespace: str | None = None) -> Iterable[Object]:
+        """The Rollouts of one namespace, or all, from the cache."""
+        return self._views.rollouts(namespace)
+
     def view(self, key: Key) -> View | None:
         """One rollout from the cache."""
         return self._views.view(key)
