@@ -20,7 +20,7 @@ from agent.rollout.field_errors import (
     not_supported,
     required,
 )
-from agent.rollout.hashes import VOLUME_KINDS, pod_template_json
+from agent.rollout.hashes import VOLUME_KINDS, pod_template_hash
 from agent.rollout.quantities import amount
 from agent.traffic.types import FieldError
 
@@ -46,7 +46,7 @@ def pod_template_errors(
 ) -> list[FieldError]:
     """Errors of the template of a ReplicaSet with that selector and size; `field` is the template's path."""
     try:
-        pod_template_json(dict(template))
+        pod_template_hash(dict(template))
     except Refused as error:
         return [FieldError(f"{field}.{error.field}" if error.field else field, error.detail)]
     meta, spec = _part(template, "metadata"), _part(template, "spec")

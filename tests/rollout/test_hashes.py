@@ -146,3 +146,38 @@ def test_equal_steps_have_equal_hashes(steps: list[dict[str, int]]) -> None:
     assert step_hash(one) == step_hash(two)
     more = {"canary": {"steps": [*steps, {"setWeight": 1}]}}
     assert step_hash(more) != step_hash(one)
+
+
+@pytest.mark.parametrize("values", [("1", 1, True, 1.0), ("", 0, False, None, {}), (0, 0.0, "")])
+def test_a_kept_hash_is_never_that_of_a_value_which_only_looks_equal(
+    values: tuple[Any, ...],
+) -> None:
+    def outcome(image: Any, *, kept: bool) -> str:
+        template = {"spec": {"containers": [{"name": "web", "image": image}]}}
+        try:
+            if kept:
+                return str(hashes._pod_template_state(template))
+            return str(fnv1a_32(pod_template_json(template).encode()))
+        except Refused as error:
+            return f"refused: {error}"
+
+    for _ in range(2):
+        for value in values:
+            assert outcome(value, kept=True) == outcome(value, kept=False), value
+
+
+def test_a_template_that_is_changed_in_place_has_another_hash() -> None:
+    template = copy.deepcopy(TEMPLATE)
+    before = pod_template_hash(template)
+    template["spec"]["containers"][0]["image"] = "web:2"
+    assert pod_template_hash(template) != before
+    assert pod_template_hash(TEMPLATE) == before
+
+
+def test_no_more_than_a_bound_is_kept() -> None:
+    for number in range(hashes.MAX_STATES + 10):
+        hashes._pod_template_state({"metadata": {"name": str(number)}})
+    assert len(hashes._STATES) == hashes.MAX_STATES
+    assert pod_template_hash({"metadata": {"name": "0"}}) == pod_template_hash(
+        {"metadata": {"name": "0"}}
+    )
