@@ -88,6 +88,7 @@ def typed(value: Any, result_type: str) -> Any:
     return Slice(_ITEMS[result_type], value) if known else value
 
 
+@lru_cache(maxsize=1024)
 def asks(text: str) -> frozenset[str]:
     """What a condition asks for by itself, of missing.EMPTY and missing.NAN; nothing if it cannot be read."""
     try:
