@@ -77,6 +77,8 @@ class OtherEngine:
             return "engine.argo_leases is empty"
         if self._refused:
             return f"Lease {', '.join(sorted(self._refused))} may not be read"
+        if not self.looked:
+            return "nobody has looked yet"
         if self._looked_at is None or self._clock.now() - self._looked_at >= self._quiet:
             return "its Lease could not be read"
         return ""
@@ -96,7 +98,11 @@ class OtherEngine:
 
     async def check(self) -> None:
         """Look at the Leases once. Raises Unavailable when they cannot be read."""
-        for lease in await self._read():
+        try:
+            leases = await self._read()
+        finally:
+            self.looked = True
+        for lease in leases:
             self._look_at(lease)
         self._looked_at = self._clock.now()
         self._tell()
@@ -112,7 +118,6 @@ class OtherEngine:
                     # What was known stays known until it has become old.
                     log.warning("other_engine.lease_unknown", error=str(error))
                 next_at = self._clock.monotonic() + POLL_SECONDS
-                self.looked = True
             self._tell()
             await self._clock.sleep(TICK_SECONDS)
 

@@ -3,12 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.bed.run import Run
 from tests.e2e.manifests import NAME
 from tests.e2e.processes import until
-from tests.e2e.stage import StandInStage, firing
+from tests.e2e.stage import TOKEN, StandInStage, firing
 from tests.e2e.test_companion import DATA, beside, contents, hold_lease, note, renew
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -43,6 +44,7 @@ async def test_it_says_whether_somebody_drives_beside_it(tmp_path: Path, bed: Ru
             return "no Argo Rollouts controller lives" in await note(stage)
 
         await until(absent, "readiness says that there is none", context=stage.agent)
+        assert "serinus_other_engine 0.0" in await metrics(stage)
         await hold_lease(stage)
         leader = asyncio.create_task(renew(stage))
 
@@ -50,6 +52,16 @@ async def test_it_says_whether_somebody_drives_beside_it(tmp_path: Path, bed: Ru
             return await note(stage) == "companion: as set"
 
         await until(lives, "readiness sees it", context=stage.agent)
+        assert "serinus_other_engine 1.0" in await metrics(stage)
         leader.cancel()
         await asyncio.gather(leader, return_exceptions=True)
         assert "lease_forbidden" not in stage.agent.output(), "the shipped role shows it"
+
+
+async def metrics(stage: StandInStage) -> list[str]:
+    """The lines of a scrape."""
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(timeout=5, trust_env=False, headers=headers) as http:
+        answer = await http.get(f"{stage.url}/metrics")
+    assert answer.status_code == 200
+    return answer.text.splitlines()

@@ -116,6 +116,7 @@ def test_without_a_controller_readiness_the_metric_and_the_log_say_so() -> None:
         async with a_cluster() as (world, argo):
             with capture_logs() as logs:
                 async with watching(world.store, world, LOCK) as driver:
+                    assert "is not known: nobody has looked yet" in driver.note
                     await world.clock.sleep(5)
                     assert driver.state == "absent"
                     assert "as set, but no Argo Rollouts controller lives" in driver.note

@@ -88,10 +88,11 @@ def test_two_agents_in_one_process_count_apart() -> None:
         (lambda m: m.announced("aborted", "ok"), "serinus_announcements",
          {"transition": "aborted", "result": "ok"}),
         (lambda m: m.recorded("ok"), "serinus_kubernetes_events", {"result": "ok"}),
+        (lambda m: m.unheeded(), "serinus_aborts_unheeded", {}),
         (lambda m: m.waited(0.2), "serinus_wake_wait_seconds", None),
         (lambda m: m.aborted(0.2), "serinus_abort_seconds", None),
     ],
-    ids=["writes", "passes", "announcements", "events", "waits", "aborts"],
+    ids=["writes", "passes", "announcements", "events", "unheeded aborts", "waits", "aborts"],
 )  # fmt: skip
 def test_what_the_engine_reports_is_counted(
     count: Callable[[Metrics], None], family: str, labels: dict[str, str] | None
