@@ -10,6 +10,7 @@ from agent.cluster.port import KINDS
 from agent.traffic.routing import GATEWAY_API
 from tests.e2e.canary import NAME, Canary
 from tests.e2e.manifests import indefinite
+from tests.e2e.processes import until
 from tests.e2e.stage import Stage
 from tests.e2e.weights import Observed, observing
 from tests.traffic.gateway_objects import ref, route, rule
@@ -84,11 +85,18 @@ class GatewayCanary(Canary):
                 for kind in ADDRESSED
             }
 
-    async def has_users_routes(self) -> None:
-        """Assert I7: both routes are as their user made them in all but the addressed weights."""
-        now = await self.routes()
-        for kind, made in self.git.items():
-            assert without_weights(now[kind]) == without_weights(made), kind
+    async def until_users_routes(self) -> None:
+        """Wait until both routes are as their user made them in all but the addressed weights (I7).
+
+        The label that marks a canary under way leaves after the last weight.
+        """
+        wanted = {kind: without_weights(made) for kind, made in self.git.items()}
+
+        async def there() -> bool:
+            now = {kind: without_weights(made) for kind, made in (await self.routes()).items()}
+            return now == wanted
+
+        await until(there, "both routes are their user's again", context=self.agent)
 
 
 def objects(namespace: str, steps: list[dict[str, Any]]) -> list[Object]:

@@ -112,7 +112,7 @@ async def test_a_good_version_goes_up_through_its_weights_and_leaves_the_routes_
         assert [seen.weights for seen in observed.values()] == [[20, 60, 100, 0]] * 2
         await canary.until_quiet()
         assert canary.told.told_once() - known == promoted(STEPS)
-        await canary.has_users_routes()
+        await canary.until_users_routes()
 
 
 async def test_a_bad_version_is_taken_off_all_routes_and_git_does_not_bring_it_back(
@@ -147,7 +147,7 @@ async def test_a_bad_version_is_taken_off_all_routes_and_git_does_not_bring_it_b
         status = await canary.status()
         assert (status["abort"], status["phase"], await canary.weight()) == (True, "Degraded", 0)
         await canary.until_announced("drifted")
-        await canary.has_users_routes()
+        await canary.until_users_routes()
 
 
 async def test_no_weight_rises_before_each_gateway_has_taken_up_the_last_and_any_may_fall(
