@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from agent.api.meta import Object
+from agent.api.names import POD_TEMPLATE_HASH
 from agent.cluster.port import KINDS
 from agent.traffic.routing import GATEWAY_API
 from tests.e2e.canary import NAME, Canary
@@ -68,6 +69,17 @@ class GatewayCanary(Canary):
         """The canary's weight on both routes; -1 while they differ."""
         weights = {weight_of(made) for made in (await self.routes()).values()}
         return weights.pop() if len(weights) == 1 else -1
+
+    async def until_names_are_stable(self) -> None:
+        """Wait until the canary's Service leads to the stable version: the abort is over, and whatever gives the
+        canary weight from now on is somebody else's."""
+
+        async def there() -> bool:
+            service = await self.cluster.get(KINDS["Service"], self.namespace, CANARY)
+            selected = service["spec"]["selector"].get(POD_TEMPLATE_HASH)
+            return bool(selected) and selected == (await self.status()).get("stableRS")
+
+        await until(there, "the canary's Service leads to stable", context=self.agent)
 
     async def resync(self, kind: str) -> None:
         """Git's rules, over everything, as an apply without any look at the object does it."""

@@ -131,6 +131,7 @@ async def test_a_bad_version_is_taken_off_all_routes_and_git_does_not_bring_it_b
         (rolled_back,) = canary.told.of_type("rolledback")
         assert rolled_back["data"]["weights"] == {"before": 60}
         assert rolled_back["data"]["cause"]["kind"] == "alert"
+        await canary.until_names_are_stable()
         exposed = []
         async with canary.observing() as observed:
             for number in range(1, RESYNCS + 1):
