@@ -79,7 +79,7 @@ def find(draft: Draft, wanted: int | None) -> tuple[int, int] | None:
 
 
 def _was_off(draft: Draft) -> bool:
-    """Whether this abort had come to its end: its weight 0 was read back, or its Service re-pointed."""
+    """Whether this abort had come to its end: its weight 0 was read back and recorded, or its Service re-pointed."""
     facts, status = draft.facts, draft.facts.rollout.status
     services = service_roles(facts.rollout)
     service = facts.services.get(services.canary)
@@ -89,13 +89,16 @@ def _was_off(draft: Draft) -> bool:
         and names_of_services.selected(service) == status.stable_rs
     ):
         return True
-    shown, _, since = facts.rollout.metadata.annotation(names.WEIGHT_SINCE).rpartition("@")
+    _, _, since = facts.rollout.metadata.annotation(names.WEIGHT_SINCE).rpartition("@")
+    weights = status.canary.weights
     try:
-        # The abort's time is stored in whole seconds.
-        ended = parse_time(status.aborted_at or "") + timedelta(seconds=1)
-        return shown == "0" and parse_time(since) >= ended
+        # The abort's time is cut to whole seconds: what was read in the same second is taken for later. Else what a
+        # Git agent writes again and again within that second would end the abort each time.
+        noted = parse_time(since) >= parse_time(status.aborted_at or "")
     except ValueError:
         return False
+    # Whatever weight was noted last: one that is not recorded was somebody else's.
+    return noted and weights is not None and weights.canary.weight == 0
 
 
 def may_raise(draft: Draft, weight: int, managed: frozenset[str]) -> bool:
