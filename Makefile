@@ -26,7 +26,7 @@ demo: $(READY) ## the page's canary, end to end: a good version goes out, a bad 
 	$(BIN)/python -m agent.demo
 
 test: $(READY) ## unit, property, contract, scenario and simulation tests, and the conformance vectors
-	$(BIN)/python -m pytest -n 3 -m "not e2e" tests
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not e2e" tests
 	$(BIN)/python -m tests.conformance tests/conformance/vectors $(wildcard ../shared/vectors)
 	$(BIN)/python -m tests.conformance --compat safe tests/conformance/vectors $(wildcard ../shared/vectors)
 

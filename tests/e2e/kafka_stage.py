@@ -10,6 +10,11 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 
 from agent.bus.kafka.bus import KafkaBus
 from agent.bus.kafka.topics import names
@@ -19,6 +24,11 @@ from agent.settings import BusSettings
 from tests.e2e.announcements import Announcements
 
 PARTITIONS: Final = 4
+COORDINATOR_SECONDS: Final = 10.0
+NO_COORDINATOR: Final = (
+    GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError,
+)  # fmt: skip
+"""A broker has none for a moment when the first group of all comes, and when it starts."""
 
 
 class Counting(BusMeter):
@@ -76,7 +86,12 @@ class KafkaStage:
         admin = AIOKafkaAdminClient(bootstrap_servers=list(self.settings.brokers))
         await admin.start()
         try:
-            found = await admin.list_consumer_group_offsets(group)
+            async with asyncio.timeout(COORDINATOR_SECONDS):
+                while True:
+                    with contextlib.suppress(*NO_COORDINATOR):
+                        found = await admin.list_consumer_group_offsets(group)
+                        break
+                    await asyncio.sleep(0.1)
         finally:
             await admin.close()
         return sum(
