@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent.api.meta import Object
-from agent.api.names import HOLDS, OUTBOX_CONDITION
+from agent.api.names import HOLDS, OUTBOX_CONDITION, PAUSE_HOLD
 from agent.engine.crash_points import CRASH_POINTS
 from tests.simulation.faults import CALM, Weather
 from tests.simulation.happenings import (
@@ -234,7 +234,9 @@ async def _settled(world: World) -> None:
 
     def settled() -> bool:
         held = HOLDS in (world.rollout()["metadata"].get("annotations") or {})
-        waits = bool(world.status().get("pauseConditions")) and not _has_timer(world)
+        # One that is held no more goes on by itself, although the pause is on it until the next pass.
+        reasons = {item["reason"] for item in world.status().get("pauseConditions") or ()}
+        waits = bool(reasons - {PAUSE_HOLD}) and not _has_timer(world)
         return is_promoted(world) or is_rolled_back(world) or (waits and not held)
 
     await world.until(settled, within=SETTLE_SECONDS, what="it settles")
