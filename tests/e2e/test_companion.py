@@ -69,7 +69,9 @@ async def beside(bed: Run, directory: Path) -> AsyncIterator[tuple[StandInStage,
         with_role(bed, stage, COMPANION) as kubeconfig,
     ):
         path = configured(
-            stage, "companion", cluster={"kubeconfig": str(kubeconfig), "namespaces": []},
+            # Of all namespaces it would tell of the Rollouts of other tests on the bed, too.
+            stage, "companion",
+            cluster={"kubeconfig": str(kubeconfig), "namespaces": [stage.namespace]},
             # Where many tests share a cluster, another one's Lease must not count.
             engine={
                 "mode": "companion", "marks_namespace": stage.namespace,
