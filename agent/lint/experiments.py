@@ -8,12 +8,10 @@ from typing import Final
 
 import msgspec
 
-from agent.analysis import arguments, composition
+from agent.analysis import arguments
 from agent.api.analysis import Argument
-from agent.api.decode import read
 from agent.api.durations import parse_go_duration
 from agent.api.experiment import ExperimentTemplate
-from agent.api.rollout import Rollout
 from agent.errors import Refused
 from agent.lint.argo import ARG005, missing_templates
 from agent.lint.finding import Finding
@@ -131,14 +129,8 @@ def analyses(world: World) -> Iterator[Finding]:
             continue
         try:
             given = [_given(one, arg) for arg in use.analysis.args or ()]
-            composition.analysis_run(
-                read(Rollout, {"metadata": {"namespace": item.ref.namespace}}),
-                msgspec.structs.replace(use.analysis, args=given),
-                world.objects,
-                stable_hash="s",
-                latest_hash="n",
-                kind="",
-                infix="",
+            world.try_analysis(
+                item.ref.namespace, msgspec.structs.replace(use.analysis, args=given)
             )
         except Refused as error:
             yield ARG005.at(item, use.field, f"{use.field}: {error.detail}")

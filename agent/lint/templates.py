@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.analysis import arguments, composition
+from agent.analysis import arguments
 from agent.analysis.providers.registry import provider_of
 from agent.analysis.sequential.settings import template_problem
 from agent.api.analysis import AnalysisTemplateSpec, Argument, Metric
 from agent.api.decode import read, write
 from agent.api.names import SEQUENTIAL
-from agent.api.rollout import Rollout, RolloutAnalysis
+from agent.api.rollout import RolloutAnalysis
 from agent.errors import Refused
 from agent.lint.argo import missing_templates
 from agent.lint.finding import Finding
@@ -233,15 +233,7 @@ def composed(world: World) -> Iterator[Finding]:
             ]
             given = [Argument(name=arg.name, value="x") for arg in declared]
             try:
-                composition.analysis_run(
-                    read(Rollout, {"metadata": {"namespace": _namespace(one)}}),
-                    msgspec.structs.replace(reference, args=given),
-                    world.objects,
-                    stable_hash="s",
-                    latest_hash="n",
-                    kind="",
-                    infix="",
-                )
+                world.try_analysis(_namespace(one), msgspec.structs.replace(reference, args=given))
             except Refused as error:
                 yield SRN206.at(one.item, "spec.templates", f"spec.templates: {error.detail}")
         dry = spec.dry_run or []

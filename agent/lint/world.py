@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from agent.analysis import composition
 from agent.analysis.providers.port import Provider
 from agent.api.analysis import AnalysisTemplate, TemplateRef
 from agent.api.decode import read
@@ -246,6 +247,18 @@ class World:
             except Refused:
                 continue
         return tuple(found)
+
+    def try_analysis(self, namespace: str, analysis: RolloutAnalysis) -> None:
+        """Put an analysis together as for a run in this namespace. Raises Refused as that would."""
+        composition.analysis_run(
+            read(Rollout, {"metadata": {"namespace": namespace}}),
+            analysis,
+            self.objects,
+            stable_hash="s",
+            latest_hash="n",
+            kind="",
+            infix="",
+        )
 
 
 def _items(source: Source, namespace: str) -> Iterable[Item]:

@@ -22,9 +22,9 @@ from agent.bus.metrics import BusMeter
 from agent.bus.port import Record
 from agent.settings import BusSettings
 from tests.e2e.announcements import Announcements
+from tests.e2e.processes import until
 
 PARTITIONS: Final = 4
-COORDINATOR_SECONDS: Final = 10.0
 NO_COORDINATOR: Final = (
     GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError,
 )  # fmt: skip
@@ -86,12 +86,13 @@ class KafkaStage:
         admin = AIOKafkaAdminClient(bootstrap_servers=list(self.settings.brokers))
         await admin.start()
         try:
-            async with asyncio.timeout(COORDINATOR_SECONDS):
-                while True:
-                    with contextlib.suppress(*NO_COORDINATOR):
-                        found = await admin.list_consumer_group_offsets(group)
-                        break
-                    await asyncio.sleep(0.1)
+
+            async def offsets() -> tuple[dict[TopicPartition, Any], ...]:
+                with contextlib.suppress(*NO_COORDINATOR):
+                    return (await admin.list_consumer_group_offsets(group),)
+                return ()
+
+            (found,) = await until(offsets, f"{group} has a coordinator")
         finally:
             await admin.close()
         return sum(

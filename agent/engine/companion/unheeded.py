@@ -4,10 +4,8 @@ The intent alone takes no request off a bad version. So a rollout is looked at o
 have been carried out; what is told then follows from what is seen (agent.rollout.sighting).
 """
 
-import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 import structlog
 
@@ -18,12 +16,11 @@ from agent.clock import Clock
 from agent.engine.companion.abort import conclusion_of
 from agent.engine.metrics import Meter
 from agent.engine.observe import Objects
+from agent.engine.timers import Timers
 from agent.errors import Refused
 from agent.rollout.sighting import UNHEEDED_SECONDS, late_at, waits_for_abort
 
 log = structlog.get_logger(__name__)
-
-IDLE_SECONDS: Final = 60.0
 
 
 class Unheeded:
@@ -37,42 +34,28 @@ class Unheeded:
         self, objects: Objects, clock: Clock, again: Callable[[Key], None], meter: Meter
     ) -> None:
         self._objects = objects
-        self._clock = clock
         self._again = again
         self._meter = meter
-        self._due: dict[Key, datetime] = {}
+        self._timers = Timers(self._tell, clock)
         self._told: dict[Key, datetime] = {}
-        self._woken = asyncio.Event()
 
     def look(self, key: Key, rollout: Object | None) -> None:
         """A version of a Rollout (None: it is gone); never waits."""
         due = _due(rollout) if rollout is not None else None
         if due is None:
-            self._due.pop(key, None)
             self._told.pop(key, None)
-        elif self._told.get(key) != due and self._due.get(key) != due:
-            self._due[key] = due
-            self._woken.set()
+        self._timers.set(key, None if self._told.get(key) == due else due)
 
     async def run(self) -> None:
         """Watches until cancelled; may be run again."""
-        while True:
-            self._woken.clear()
-            now = self._clock.now()
-            for key in [key for key, due in self._due.items() if due <= now]:
-                self._told[key] = self._due.pop(key)
-                self._tell(key)
-            next_at = min(self._due.values(), default=now + timedelta(seconds=IDLE_SECONDS))
-            try:
-                async with asyncio.timeout((next_at - now).total_seconds()):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+        await self._timers.run()
 
-    def _tell(self, key: Key) -> None:
+    def _tell(self, key: Key, _cause: str) -> None:
         rollout = self._objects.get(Ref("Rollout", *key))
-        if rollout is None or _due(rollout) is None:
+        due = _due(rollout) if rollout is not None else None
+        if due is None:
             return
+        self._told[key] = due
         log.error("rollout.abort_unheeded", rollout=str(key), seconds=UNHEEDED_SECONDS)
         self._meter.unheeded()
         self._again(key)
