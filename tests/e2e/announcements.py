@@ -21,6 +21,9 @@ class Announcements:
         self.events.append(msgspec.json.decode(body))
         self.bodies.append(body)
 
+    async def until_caught_up(self) -> None:
+        """Wait until all that is published by now was taken; where it is sent straight here, it was."""
+
     def of_type(self, transition: str, name: str = "") -> list[dict[str, Any]]:
         """Events of `dev.serinus.rollout.<transition>.v1`, of one rollout or of all, each id once."""
         wanted = f"dev.serinus.rollout.{transition}.v1"

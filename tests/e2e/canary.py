@@ -98,23 +98,24 @@ class Canary:
         assert found is not None
         return found
 
+    async def is_promoted(self) -> bool:
+        """Whether the spec's version is stable, Healthy, and the routes are back at weight 0."""
+        rollout = await self.rollout()
+        status = rollout.get("status") or {}
+        # What the route shows is announced with the status that records it.
+        weights = (status.get("canary") or {}).get("weights") or {}
+        return (
+            status.get("observedGeneration") == str(rollout["metadata"]["generation"])
+            and status.get("phase") == "Healthy"
+            and status.get("stableRS") == status.get("currentPodHash")
+            and not (weights.get("canary") or {}).get("weight")
+            and await self.weight() == 0
+        )
+
     async def until_promoted(self, *, deadline_seconds: float = 60.0) -> None:
-        """Wait until the spec's version is stable, Healthy, and the routes are back at weight 0."""
-
-        async def there() -> bool:
-            rollout = await self.rollout()
-            status = rollout.get("status") or {}
-            # What the route shows is announced with the status that records it.
-            weights = (status.get("canary") or {}).get("weights") or {}
-            return (
-                status.get("observedGeneration") == str(rollout["metadata"]["generation"])
-                and status.get("phase") == "Healthy"
-                and status.get("stableRS") == status.get("currentPodHash")
-                and not (weights.get("canary") or {}).get("weight")
-                and await self.weight() == 0
-            )
-
-        await until(there, "promoted", deadline_seconds=deadline_seconds, context=self.agent)
+        await until(
+            self.is_promoted, "promoted", deadline_seconds=deadline_seconds, context=self.agent
+        )
 
     async def until_weight(self, weight: int, *, deadline_seconds: float = 30.0) -> None:
         async def there() -> bool:
@@ -144,7 +145,7 @@ class Canary:
             raise AssertionError(f"{error}\ntold: {self.told.told_once(self.name)}") from None
 
     async def until_quiet(self, *, deadline_seconds: float = 20.0) -> None:
-        """Wait until the outbox is empty."""
+        """Wait until the outbox is empty, and all that was in it has arrived."""
 
         async def there() -> bool:
             conditions = (await self.status()).get("conditions") or ()
@@ -153,3 +154,4 @@ class Canary:
         await until(
             there, "the outbox is empty", deadline_seconds=deadline_seconds, context=self.agent
         )
+        await self.told.until_caught_up()

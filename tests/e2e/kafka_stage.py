@@ -44,6 +44,22 @@ class Counting(BusMeter):
         self.seen.append(("rebuilt", part, reason))
 
 
+class Readings(Announcements):
+    """What was read off a topic."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        super().__init__()
+        self._consumer = consumer
+
+    async def until_caught_up(self) -> None:
+        ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        await until(lambda: self._is_at(ends), "the topic is read to its end")
+
+    async def _is_at(self, ends: dict[TopicPartition, int]) -> bool:
+        # Transactions leave marks that are no records: the position counts, not what was taken.
+        return all([await self._consumer.position(place) >= end for place, end in ends.items()])
+
+
 class KafkaStage:
     """One bus, and what can be seen of its topics from outside. Made by `staged`."""
 
@@ -104,10 +120,10 @@ class KafkaStage:
     @asynccontextmanager
     async def reading(self, topic: str) -> AsyncIterator[Announcements]:
         """What is on a topic of ours and comes to it while the block lasts, brokers' deaths included."""
-        found = Announcements()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=list(self.settings.brokers), auto_offset_reset="earliest"
         )
+        found = Readings(consumer)
         await consumer.start()
 
         async def read() -> None:

@@ -58,7 +58,6 @@ class RealStage(Stage):
         self.alertmanager = ""
         bus = kafka.settings
         self.configure(
-            cluster={"kubeconfig": str(kubeconfig), "namespaces": [namespace]},
             alerts={"ledger_namespace": namespace},
             bus={
                 "kind": "kafka",

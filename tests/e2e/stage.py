@@ -114,12 +114,18 @@ class Stage(Canary):
 
     def _settings(self, kubeconfig: Path, namespace: str) -> dict[str, Any]:
         return {
+            # Tests share a cluster: Rollouts of other namespaces have engines of their own.
             "cluster": {"kubeconfig": str(kubeconfig), "namespaces": [namespace]},
             "sink": {
                 "port": self.port,
                 "tokens": [{"name": "test", "file": str(self.directory / "sink-token")}],
             },
-            "engine": {"drain_seconds": 0.3},
+            "engine": {
+                "drain_seconds": 0.3,
+                # Some of them play Argo's controller.
+                "argo_leases": [f"{namespace}/argo-rollouts-controller-lock"],
+                "marks_namespace": namespace,
+            },
             "commands": {"allowed_sources": ["/ci/*"]},
             "alerts": {"default_namespace": namespace, "ledger_namespace": namespace},
             "telegram": {

@@ -16,9 +16,11 @@ import httpx
 import msgspec
 import pytest
 
+from agent.api.names import TELEGRAM_MESSAGE
 from agent.api.times import format_time
 from agent.cluster.kubernetes import KubernetesCluster
 from agent.cluster.port import KINDS
+from agent.engine.notes import noted
 from agent.errors import Forbidden
 from tests.e2e.bed.run import Run
 from tests.e2e.manifests import NAME, indefinite, renamed
@@ -69,14 +71,8 @@ async def beside(bed: Run, directory: Path) -> AsyncIterator[tuple[StandInStage,
         with_role(bed, stage, COMPANION) as kubeconfig,
     ):
         path = configured(
-            # Of all namespaces it would tell of the Rollouts of other tests on the bed, too.
-            stage, "companion",
-            cluster={"kubeconfig": str(kubeconfig), "namespaces": [stage.namespace]},
-            # Where many tests share a cluster, another one's Lease must not count.
-            engine={
-                "mode": "companion", "marks_namespace": stage.namespace,
-                "argo_leases": [f"{stage.namespace}/argo-rollouts-controller-lock"],
-            },
+            stage, "companion", cluster={"kubeconfig": str(kubeconfig)},
+            engine={"mode": "companion"},
         )  # fmt: skip
         stage.agent = Process(
             "companion", "-m", "agent", "--config", str(path), directory=directory
@@ -103,6 +99,8 @@ async def test_an_alert_takes_the_canary_off_and_the_events_are_complete_over_ki
     async with beside(bed, tmp_path) as (stage, engine):
         await stage.set_image("canary-demo:v2")
         await stage.until_announced("started")
+        # Of a message that nobody has noted, the next process cannot know.
+        await until(lambda: _is_noted(stage), "the live message is noted", context=stage.agent)
         stage.agent.kill()
         await stage.agent.wait()
         await stage.until_weight(20)
@@ -138,6 +136,10 @@ async def test_an_alert_takes_the_canary_off_and_the_events_are_complete_over_ki
 async def _nothing_waits(stage: StandInStage) -> bool:
     found = await stage.cluster.get(KINDS["ConfigMap"], stage.namespace, "serinus-marks")
     return '"waiting"' not in str(found["data"])
+
+
+async def _is_noted(stage: StandInStage) -> bool:
+    return bool(noted(await stage.rollout(), TELEGRAM_MESSAGE))
 
 
 async def _is_shown(stage: StandInStage) -> bool:
@@ -219,14 +221,11 @@ async def _forbidden(namespace: str, client: KubernetesCluster) -> None:
 
 @asynccontextmanager
 async def would_drive(bed: Run, directory: Path) -> AsyncIterator[StandInStage]:
-    """An agent that is set to drive, with a Lease of its own to look out for: the bed is shared."""
+    """An agent that is set to drive, and is soon satisfied that nobody else does."""
     async with staged_on(bed.part("kubernetes")["kubeconfig"], directory) as stage:
         path = configured(
             stage, "drive", telegram={"chat_id": ""}, ownership={"kind": "none"},
-            engine={
-                "argo_leases": [f"{stage.namespace}/argo-rollouts-controller-lock"],
-                "argo_quiet_seconds": 5, "marks_namespace": stage.namespace,
-            },
+            engine={"argo_quiet_seconds": 5},
         )  # fmt: skip
         stage.agent = Process("drive", "-m", "agent", "--config", str(path), directory=directory)
         async with ending(stage):

@@ -35,6 +35,7 @@ UNREACHED: Final = "after-done-status"
 ABORT: Final = [point for point in CRASH_POINTS if point.startswith("abort-")]
 UP: Final = [point for point in CRASH_POINTS if point not in (*ABORT, UNREACHED)]
 
+DEATHS: Final = 25
 SESSION_SECONDS: Final = 2.0
 """Kafka gives the partitions of a killed agent to the next one after this time."""
 SLOW_SECONDS: Final = 90.0
@@ -200,13 +201,12 @@ async def test_fifty_deaths_at_random(tmp_path: Path, seed: int) -> None:
         await stage.apply(*short())
         await stage.until_promoted()
         version, kills = 1, 0
-        while kills < 25:
+        while kills < DEATHS:
             version += 1
             await stage.set_image(f"canary-demo:v{version}")
-            for _ in range(5):
-                await asyncio.sleep(
-                    rng.uniform(0.05, 1.2)
-                )  # the moment of death is what is random here
+            while kills < DEATHS and not await stage.is_promoted():
+                # The moment of death is what is random here.
+                await asyncio.sleep(rng.uniform(0.05, 1.2))
                 stage.agent.kill()
                 await stage.agent.wait()
                 kills += 1

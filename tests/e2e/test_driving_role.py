@@ -29,13 +29,17 @@ DATA: Final = Path(__file__).parent / "data"
 
 
 def with_short_history(objects: list[Object]) -> list[Object]:
-    """Nothing is kept of earlier revisions, so that ReplicaSets and AnalysisRuns are deleted, too."""
-    return [
-        {**obj, "spec": {**obj["spec"], "revisionHistoryLimit": 0}}
-        if obj["kind"] == "Rollout"
-        else obj
-        for obj in objects
-    ]
+    """Nothing is kept of earlier revisions, so that ReplicaSets and AnalysisRuns are deleted, too, and soon."""
+    made = []
+    for obj in objects:
+        if obj["kind"] == "Rollout":
+            spec = obj["spec"]
+            canary = {**spec["strategy"]["canary"], "scaleDownDelaySeconds": 2}
+            spec = {**spec, "revisionHistoryLimit": 0, "strategy": {"canary": canary}}
+            made.append({**obj, "spec": spec})
+        else:
+            made.append(obj)
+    return made
 
 
 async def test_the_shipped_role_is_enough_to_drive(tmp_path: Path, bed: Run) -> None:
@@ -45,15 +49,8 @@ async def test_the_shipped_role_is_enough_to_drive(tmp_path: Path, bed: Run) -> 
         ending(stage),
     ):
         path = configured(
-            # The bed is shared: Rollouts of other namespaces have engines of their own.
-            stage, "driving",
-            cluster={"kubeconfig": str(kubeconfig), "namespaces": [stage.namespace]},
+            stage, "driving", cluster={"kubeconfig": str(kubeconfig)},
             ownership={"kind": "lease", "namespace": stage.namespace},
-            # So it is with those who play Argo's controller.
-            engine={
-                "argo_leases": [f"{stage.namespace}/argo-rollouts-controller-lock"],
-                "marks_namespace": stage.namespace,
-            },
         )  # fmt: skip
         stage.agent = Process("driving", "-m", "agent", "--config", str(path), directory=tmp_path)
         await stage.start_agent()
@@ -70,7 +67,7 @@ async def test_the_shipped_role_is_enough_to_drive(tmp_path: Path, bed: Run) -> 
         await stage.until_weight(0)
         await stage.until_phase("Degraded")
         await stage.until_announced("rolledback")
-        # The pods of the first version stay for scaleDownDelaySeconds, half a minute.
+        # Its pods stay for scaleDownDelaySeconds.
         await until(
             lambda: _is_forgotten(stage),
             "the first version is gone",

@@ -84,25 +84,30 @@ async def test_what_was_acknowledged_is_received_although_the_broker_was_killed(
     assert longest < 4
 
 
+async def until_published(stage: KafkaStage, value: str) -> None:
+    """Publish it as a client does, again while nobody acknowledges: a broker that starts may take its time."""
+
+    async def published() -> bool:
+        with suppress(Unavailable):
+            await stage.bus.publish(a_record(value))
+            return True
+        return False
+
+    await until(published, f"{value} is published")
+
+
 async def test_a_broker_that_is_down_for_long_ends_nothing(broker: Broker) -> None:
     receiver = Receiver()
     async with staged(broker.address, publish_seconds=0.5) as stage:
         async with consuming(stage.bus, receiver):
-            await stage.bus.publish(a_record("before"))
+            await until_published(stage, "before")
             await receiver.until_taken(1)
             await asyncio.to_thread(broker.terminate)
             for _ in range(4):
                 with pytest.raises(Unavailable, match="the record may still come"):
                     await stage.bus.publish(a_record("meanwhile"))
             await asyncio.to_thread(broker.start)
-
-            async def published() -> bool:
-                with suppress(Unavailable):
-                    await stage.bus.publish(a_record("after"))
-                    return True
-                return False
-
-            await until(published, "publishes again")
+            await until_published(stage, "after")
             await until(lambda: b"after" in receiver.taken, "receives again")
         assert b"meanwhile" in receiver.taken, "what was under way then came, as it was said"
 
@@ -113,7 +118,7 @@ async def test_a_stop_without_brokers_is_bounded_and_leaves_nothing_behind(broke
     async with staged(broker.address, publish_seconds=0.5) as stage:
         receiver = Receiver()
         async with consuming(stage.bus, receiver):
-            await stage.bus.publish(a_record("a"))
+            await until_published(stage, "a")
             await receiver.until_taken(1)
             await asyncio.to_thread(broker.kill)
             with pytest.raises(Unavailable):

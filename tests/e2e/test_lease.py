@@ -134,7 +134,12 @@ async def test_an_alert_at_the_other_one_takes_the_canary_off(tmp_path: Path, be
         answer = await stage.alert(alert)
         assert answer.status_code == 202, answer.text
         await stage.until_weight(0)
-        assert '"rollout.taken_off"' in two.process.output(), "by the one that was told"
+
+        async def took_it_off() -> bool:
+            return '"rollout.taken_off"' in two.process.output()
+
+        # The route is seen here before the one that wrote it has its answer.
+        await until(took_it_off, "the one that was told took it off", context=two.process)
         assert '"rollout.taken_off"' not in one.process.output()
         assert not await two.is_owner()
         await stage.until_phase("Degraded")
