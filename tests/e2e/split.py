@@ -1,6 +1,6 @@
 """Weights that a router planned, carried out by a real Envoy: what the tests of splits share.
 
-Bounded: 10,000 calls at each weight, 200 changes under load, on loopback alone.
+Bounded: 10,000 calls at each weight that is a share, 200 changes under load, on loopback alone.
 """
 
 import asyncio
@@ -16,12 +16,14 @@ from agent.demo.load import Load, Tally
 from agent.demo.processes import free_port
 from agent.demo.translate import route_configuration
 from agent.traffic.types import Desired, RouteObjects, Router
+from tests.e2e.callers import tally_of
 from tests.e2e.tcp_proxy import connections, greeters, tcp_proxy_running
 
 CALLS: Final = 10_000
+EXACT_CALLS: Final = 2_000
+"""Where all must go one way, each call is a proof: at weights 0 and 100."""
 SPLITS: Final = (1, 10, 30, 50, 99)
 FLIPS: Final = 200
-FAST: Final = 20_000.0
 MAX_DEVIATIONS: Final = 4
 """Exceeded 6 times in 100,000 runs."""
 
@@ -76,14 +78,16 @@ def splits(hits: int, calls: int, percent: int) -> bool:
     return abs(deviations) < MAX_DEVIATIONS
 
 
-async def calls(
-    envoy: Envoy, headers: Mapping[str, str] | None = None, count: int = CALLS
-) -> Tally:
+def enough(percent: int) -> int:
+    """How many calls show this share."""
+    return EXACT_CALLS if percent in (0, 100) else CALLS
+
+
+async def calls(envoy: Envoy, count: int, headers: Mapping[str, str] | None = None) -> Tally:
     """Make so many calls, none of which may fail by the switch."""
-    load = Load(envoy.host, envoy.port, authority="shop", rate=FAST, headers=headers)
-    async with load.generating():
-        await load.until_total(count, within_seconds=60)
-    tally = load.tally()
+    tally = await tally_of(
+        envoy.host, envoy.port, authority="shop", headers=headers or {}, count=count
+    )
     assert tally.failed_by_switch == 0, tally
     return tally
 
@@ -92,7 +96,7 @@ async def http_calls_split(mesh: Mesh, envoy: Envoy) -> None:
     """At each weight."""
     for weight in (0, *SPLITS, 100):
         await mesh.move(envoy, weight)
-        tally = await calls(envoy)
+        tally = await calls(envoy, enough(weight))
         hits, _ = tally.of_version("canary")
         assert splits(hits, tally.total, weight), (weight, hits, tally.total)
 
@@ -121,9 +125,9 @@ async def connections_split_and_changes_fail_none(mesh: Mesh, directory: Path) -
         for weight in (0, *SPLITS, 100):
             mesh.plan(weight)
             await proxy.apply(mesh.service, f"split-{weight}")
-            seen = await connections(proxy.port, CALLS)
+            seen = await connections(proxy.port, enough(weight))
             assert seen[""] == 0
-            assert splits(seen["canary"], CALLS, weight), (weight, seen)
+            assert splits(seen["canary"], seen.total(), weight), (weight, seen)
         for flip in range(FLIPS):
             mesh.plan(100 * (flip % 2))
             _, seen = await asyncio.gather(

@@ -16,10 +16,13 @@ from agent.traffic.gateway import Gateway
 from agent.traffic.types import RouteObjects
 from tests.e2e.gateway_translate import virtual_service_of
 from tests.e2e.split import (
+    CALLS,
+    EXACT_CALLS,
     Mesh,
     calls,
     changes_fail_no_call,
     connections_split_and_changes_fail_none,
+    enough,
     http_calls_split,
     splits,
 )
@@ -67,7 +70,7 @@ async def test_a_third_backend_gets_what_it_got_before() -> None:
     async with http_mesh(ref("legacy", 50)) as (mesh, envoy):
         for weight in (0, 30, 100):
             await mesh.move(envoy, weight)
-            tally = await calls(envoy)
+            tally = await calls(envoy, CALLS)
             legacy, canary = tally.of_version("legacy")[0], tally.of_version("canary")[0]
             assert splits(legacy, tally.total, 20), "a fifth, whatever the canary has"
             assert splits(canary, tally.total - legacy, weight)
@@ -77,13 +80,13 @@ async def test_header_rules_take_their_users_and_nobody_else() -> None:
     async with http_mesh() as (mesh, envoy):
         for weight in (0, 30):
             await mesh.move(envoy, weight, HEADER)
-            chosen = await calls(envoy, {"x-beta": "1.5"}, 2_000)
+            chosen = await calls(envoy, EXACT_CALLS, {"x-beta": "1.5"})
             assert chosen.of_version("canary")[0] == chosen.total
-            others = await calls(envoy, {"x-beta": "2"})
+            others = await calls(envoy, enough(weight), {"x-beta": "2"})
             hits, _ = others.of_version("canary")
             assert splits(hits, others.total, weight)
         await mesh.move(envoy, 0, SetHeaderRoute(name="beta"))
-        gone = await calls(envoy, {"x-beta": "1.5"}, 2_000)
+        gone = await calls(envoy, EXACT_CALLS, {"x-beta": "1.5"})
         assert gone.of_version("canary")[0] == 0
 
 

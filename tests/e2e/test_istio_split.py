@@ -15,11 +15,13 @@ from agent.demo.upstream import Upstream
 from agent.traffic.istio import Istio
 from agent.traffic.types import RouteObjects
 from tests.e2e.split import (
+    EXACT_CALLS,
     SPLITS,
     Mesh,
     calls,
     changes_fail_no_call,
     connections_split_and_changes_fail_none,
+    enough,
     http_calls_split,
     splits,
 )
@@ -71,13 +73,13 @@ async def test_header_routes_take_their_users_and_nobody_else() -> None:
     async with http_mesh() as (mesh, envoy):
         for weight in (0, *SPLITS, 100):
             await mesh.move(envoy, weight, HEADER)
-            chosen = await calls(envoy, {"x-beta": "1"}, 2_000)
+            chosen = await calls(envoy, EXACT_CALLS, {"x-beta": "1"})
             assert chosen.of_version("canary")[0] == chosen.total
-            others = await calls(envoy, {"x-beta": "2"})
+            others = await calls(envoy, enough(weight), {"x-beta": "2"})
             hits, _ = others.of_version("canary")
             assert splits(hits, others.total, weight), (weight, hits)
         await mesh.move(envoy, 0, SetHeaderRoute(name="beta"))
-        gone = await calls(envoy, {"x-beta": "1"}, 2_000)
+        gone = await calls(envoy, EXACT_CALLS, {"x-beta": "1"})
         assert gone.of_version("canary")[0] == 0
 
 
