@@ -32,7 +32,7 @@ test: $(READY) ## unit, property, contract, scenario and simulation tests, and t
 
 e2e: $(READY) ## the shipped processes on real servers: agent, alerts, Kafka, API server, kill -9
 	@$(BIN)/python -m tests.e2e.bed build || echo "go on: the tests of what is missing fail"
-	$(BIN)/python -m pytest -m e2e -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -m e2e -n 3 --dist loadscope tests
 
 bench: bed-build ## the promises in numbers, as ratios to raw hops of the same run (docs/performance.md)
 	$(BIN)/python -m tests.bench

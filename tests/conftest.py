@@ -4,7 +4,7 @@ import asyncio
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.e2e.bed.session", "tests.e2e.figures"]
+pytest_plugins = ["tests.e2e.bed.session", "tests.e2e.figures", "tests.e2e.schedule"]
 
 # pytest-asyncio saves "the current event loop" around each test, and Python 3.11 makes one for whoever asks
 # first; nobody would close that one, and its ResourceWarning would fail some later, innocent test. Once a

@@ -18,6 +18,7 @@ from agent.errors import NotFound
 from tests.bench import raw
 from tests.bench.numbers import Report, percentile
 from tests.bench.stage import NAMESPACE, Stage
+from tests.e2e.loopback import loopback
 
 PACE_SECONDS: Final = 0.25
 LABEL: Final = "rollout"
@@ -101,7 +102,7 @@ async def one_by_one(stage: Stage, names: list[str], title: str, *, through: str
     floor = percentile(hop, 50) if hop else 0.0
     floor += percentile(patches, 50)
     sent: dict[str, float] = {}
-    async with listening(stage.servers.kafka) as kafka, httpx.AsyncClient(trust_env=False) as http:
+    async with listening(stage.servers.kafka) as kafka, loopback() as http:
         for name in names:
             sent[name] = time.time()
             if through:

@@ -24,6 +24,7 @@ from tests.e2e.bed.alertmanager import Alertmanager
 from tests.e2e.bed.kafka import Broker
 from tests.e2e.bed.kubernetes import Kubernetes
 from tests.e2e.collector import Collector, collecting
+from tests.e2e.loopback import loopback
 from tests.e2e.processes import Process, free_port, until
 from tests.e2e.real import connected
 
@@ -132,7 +133,7 @@ class Stage:
             *("-m", "agent", "--config", str(self._configure())),
             directory=servers.directory,
         )
-        self.http = httpx.AsyncClient(timeout=30, trust_env=False, base_url=self.url)
+        self.http = loopback(timeout=30, base_url=self.url)
 
     @property
     def pid(self) -> int:

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import msgspec
 
 from agent.api.times import format_time_ms
+from tests.e2e.loopback import loopback
 
 POST_SECONDS = 5.0
 
@@ -49,6 +49,6 @@ def _body(each: Alert) -> dict[str, Any]:
 
 
 async def _post(url: str, body: list[dict[str, Any]]) -> None:
-    async with httpx.AsyncClient(timeout=POST_SECONDS, trust_env=False) as http:
+    async with loopback(timeout=POST_SECONDS) as http:
         answer = await http.post(f"{url}/api/v2/alerts", json=body)
     assert answer.status_code == 200, answer.text

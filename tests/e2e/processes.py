@@ -16,7 +16,7 @@ from tests.e2e.bed.servers import register
 T = TypeVar("T")
 
 DEADLINE_SECONDS: Final = 20.0
-POLL_SECONDS: Final = 0.02
+POLL_SECONDS: Final = 0.04
 SERVER_PORTS: Final = (12_000, 32_000)
 ROOT: Final = Path(__file__).resolve().parents[2]
 

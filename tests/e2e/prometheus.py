@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import httpx
 import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from starlette.routing import Route
 from agent.demo.processes import START_SECONDS, answers, free_port, running
 from agent.http_server import serving
 from tests.e2e.bed.tools import include, installed
+from tests.e2e.loopback import loopback
 
 SCRAPE: Final = "200ms"
 METRIC: Final = "istio_requests_total"
@@ -90,6 +90,6 @@ async def scraping(services: Mapping[str, Service], directory: Path) -> AsyncIte
             )
         )
         url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
+        async with loopback(timeout=2.0) as client:
             await child.until("not ready", answers(client, f"{url}/-/ready"), START_SECONDS)
         yield url

@@ -24,6 +24,7 @@ from tests.e2e.bed.run import Run
 from tests.e2e.canary import NAME, Canary
 from tests.e2e.kafka_stage import PARTITIONS, KafkaStage
 from tests.e2e.kafka_stage import staged as kafka_staged
+from tests.e2e.loopback import loopback
 from tests.e2e.processes import Process, free_port, until
 from tests.e2e.real import connected, fresh_namespace
 from tests.e2e.stage import BOT_TOKEN, TOKEN, Stage, gone
@@ -86,7 +87,7 @@ class RealStage(Stage):
             async def ready() -> bool:
                 assert process.running, process.tail()
                 try:
-                    async with httpx.AsyncClient(timeout=2) as http:
+                    async with loopback(timeout=2) as http:
                         answer = await http.get(f"http://127.0.0.1:{port}/readyz")
                 except httpx.HTTPError:
                     return False

@@ -16,6 +16,7 @@ from agent.demo.telegram_stand_in import Telegram, telegram_running
 from tests.e2e.announcements import Announcements
 from tests.e2e.canary import NAME, NAMESPACE, Canary
 from tests.e2e.collector import Collector, Prometheus, a_prometheus, collecting
+from tests.e2e.loopback import loopback
 from tests.e2e.processes import DEADLINE_SECONDS, Process, free_port, until
 from tests.e2e.real import connected, fresh_namespace
 
@@ -75,7 +76,7 @@ class Stage(Canary):
             if not self.agent.running:
                 return True
             try:
-                async with httpx.AsyncClient(timeout=2) as http:
+                async with loopback(timeout=2) as http:
                     return (await http.get(f"{self.url}/readyz")).status_code == 200
             except httpx.HTTPError:
                 return False
@@ -92,7 +93,7 @@ class Stage(Canary):
     ) -> httpx.Response:
         """A POST to the agent's door."""
         fields = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **headers}
-        async with httpx.AsyncClient(timeout=10) as http:
+        async with loopback(timeout=10) as http:
             return await http.post(self.url + path, content=body, headers=fields)
 
     async def alert(self, body: Mapping[str, Any]) -> httpx.Response:

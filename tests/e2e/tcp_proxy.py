@@ -19,6 +19,7 @@ import msgspec
 from agent.api.meta import Object
 from agent.demo.envoy import binary
 from agent.demo.processes import Child, answers, running
+from tests.e2e.loopback import loopback
 
 TYPES: Final = "type.googleapis.com/envoy"
 PROXY: Final = f"{TYPES}.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -106,7 +107,7 @@ async def tcp_proxy_running(
     command += ["--drain-time-s", "1", "--drain-strategy", "immediate", "-l", "warning"]
     async with (
         running("Envoy", command, log=directory / "envoy.log") as child,
-        httpx.AsyncClient(timeout=2, trust_env=False) as client,
+        loopback(timeout=2) as client,
     ):
 
         async def has_admin() -> bool:

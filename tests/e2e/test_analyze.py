@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import httpx
 import pytest
 import pytest_asyncio
 import yaml
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from agent.demo.manifests import page
 from agent.http_server import serving
 from tests.e2e.bed.run import Run
+from tests.e2e.loopback import loopback
 from tests.e2e.processes import ROOT
 from tests.e2e.prometheus import METRIC, Service
 
@@ -25,8 +25,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(180),
-    # One worker: all tests share the target that is scraped.
-    pytest.mark.xdist_group("analyze"),
 ]
 
 DEADLINE_SECONDS: Final = 90.0
@@ -82,7 +80,7 @@ async def url(bed: Run) -> AsyncIterator[str]:
 async def _until_seen(address: str) -> None:
     query = f'count({METRIC}{{service=~"analyze-.*"}} offset {WINDOW})'
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=5) as client,
+        loopback(timeout=5) as client,
         asyncio.timeout(DEADLINE_SECONDS),
     ):
         while True:

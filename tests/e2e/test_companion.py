@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import msgspec
 import pytest
 
@@ -23,6 +22,7 @@ from agent.cluster.port import KINDS
 from agent.engine.notes import noted
 from agent.errors import Forbidden
 from tests.e2e.bed.run import Run
+from tests.e2e.loopback import loopback
 from tests.e2e.manifests import NAME, indefinite, renamed
 from tests.e2e.processes import Process, free_port, until
 from tests.e2e.real import connected
@@ -234,7 +234,7 @@ async def would_drive(bed: Run, directory: Path) -> AsyncIterator[StandInStage]:
 
 async def note(stage: StandInStage) -> str:
     """What readiness says about the engine; "" when it drives."""
-    async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+    async with loopback(timeout=2) as http:
         answer = await http.get(f"{stage.url}/readyz")
     assert answer.status_code == 200, "alerts must come in, whoever drives"
     notes: dict[str, str] = answer.json().get("notes") or {}

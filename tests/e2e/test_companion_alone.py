@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.e2e.bed.run import Run
+from tests.e2e.loopback import loopback
 from tests.e2e.manifests import NAME
 from tests.e2e.processes import until
 from tests.e2e.stage import TOKEN, StandInStage, firing
@@ -61,7 +61,7 @@ async def test_it_says_whether_somebody_drives_beside_it(tmp_path: Path, bed: Ru
 async def metrics(stage: StandInStage) -> list[str]:
     """The lines of a scrape."""
     headers = {"authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(timeout=5, trust_env=False, headers=headers) as http:
+    async with loopback(timeout=5, headers=headers) as http:
         answer = await http.get(f"{stage.url}/metrics")
     assert answer.status_code == 200
     return answer.text.splitlines()

@@ -20,6 +20,7 @@ from tests.contract.objects import a_name
 from tests.e2e.bed.alertmanager import Alertmanager
 from tests.e2e.bed.run import Run
 from tests.e2e.bed.tools import run as run_program
+from tests.e2e.loopback import loopback
 from tests.e2e.processes import ROOT, Process, free_port, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -81,7 +82,7 @@ async def composed(directory: Path, bootstrap: str) -> AsyncIterator[tuple[Path,
 
     async def ready() -> bool:
         try:
-            async with httpx.AsyncClient(timeout=2) as http:
+            async with loopback(timeout=2) as http:
                 return (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200
         except httpx.HTTPError:
             return False

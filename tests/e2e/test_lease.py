@@ -21,6 +21,7 @@ from agent.engine.lease import LeaseOwner, Terms
 from tests.contract.objects import a_name
 from tests.e2e.bed.kubernetes_api import Api
 from tests.e2e.bed.run import Run
+from tests.e2e.loopback import loopback
 from tests.e2e.manifests import NAME, indefinite, renamed, short
 from tests.e2e.processes import ROOT, Process, free_port, until
 from tests.e2e.stage import StandInStage, firing, staged_on
@@ -52,7 +53,7 @@ class Replica:
     async def get(self, path: str) -> httpx.Response | None:
         """The answer to a GET, None without one."""
         try:
-            async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+            async with loopback(timeout=2) as http:
                 return await http.get(f"http://127.0.0.1:{self.port}{path}")
         except httpx.HTTPError:
             return None

@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(150),
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("alerts"),
 ]
 
 

@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(150),
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("poison"),
 ]
 
 JSON: Final = (("content-type", b"application/cloudevents+json"),)

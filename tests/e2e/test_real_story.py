@@ -33,7 +33,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("story"),
 ]
 SPEED: Final = 60.0
 """What the page's pauses and intervals are divided by where a good version goes out."""
