@@ -1,11 +1,13 @@
 """The agent as a process: settings, logs, signals, exit code. Imports no command-line framework."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -15,6 +17,9 @@ from agent.settings import Settings, load
 from agent.telemetry.logs import configure
 
 log = structlog.get_logger(__name__)
+
+STARTING_SECONDS: Final = 10.0
+"""An agent that is not ready by then waits for its cluster, and may for long."""
 
 
 def overrides(
@@ -75,5 +80,14 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    late = loop.call_later(STARTING_SECONDS, _collect)
     async with running(settings):
+        late.cancel()
+        _collect()
         await stop.wait()
+
+
+def _collect() -> None:
+    """Have the garbage collector on. What is there by now stays: collections that pass over it delay no alert."""
+    gc.freeze()
+    gc.enable()

@@ -7,9 +7,6 @@ missing key or index is an error with its name while a filter without hits is no
 import re
 from typing import Any, Final
 
-import jsonpath
-from jsonpath.exceptions import JSONPathError
-
 from agent.errors import Refused
 
 MAX_LENGTH: Final = 2_048
@@ -18,6 +15,10 @@ _PLAIN: Final = re.compile(r"\.([\w-]+)|\[(-?\d+)\]|\[['\"]([^'\"]+)['\"]\]")
 
 def find(path: str, document: Any) -> list[Any]:
     """All values at the path. Raises Refused: bad syntax, or a key or index that is not there."""
+    # A twentieth of an agent's start: only who has such a path pays for it.
+    import jsonpath
+    from jsonpath.exceptions import JSONPathError
+
     if len(path) > MAX_LENGTH:
         raise Refused(f"the path is longer than {MAX_LENGTH} characters")
     inner = path.strip()
