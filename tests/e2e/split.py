@@ -5,7 +5,7 @@ Bounded: 10,000 calls at each weight that is a share, 200 changes under load, on
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -116,13 +116,15 @@ async def changes_fail_no_call(mesh: Mesh, envoy: Envoy, header: SetHeaderRoute)
     assert min(tally.of_version("stable")[0], tally.of_version("canary")[0]) > FLIPS
 
 
-async def connections_split_and_changes_fail_none(mesh: Mesh, directory: Path) -> None:
+async def connections_split_and_changes_fail_none(
+    mesh: Mesh, directory: Path, weights: Sequence[int] = (0, *SPLITS, 100)
+) -> None:
     """TCP: at each weight, then 200 changes under load."""
     async with (
         greeters("stable", "canary") as ports,
         tcp_proxy_running(mesh.service, ports, free_port(), directory) as proxy,
     ):
-        for weight in (0, *SPLITS, 100):
+        for weight in weights:
             mesh.plan(weight)
             await proxy.apply(mesh.service, f"split-{weight}")
             seen = await connections(proxy.port, enough(weight))
