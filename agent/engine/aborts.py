@@ -1,8 +1,12 @@
-"""Aborts: one run at a time a rollout, owned by the engine, never stopped by who asked for it."""
+"""Aborts: one run at a time a rollout, owned by the engine, never stopped by who asked for it.
+
+In a storm few of them run side by side, in order of arrival: a run has several requests one after the other, and
+a hundred runs that take turns at each of them all end late, past their requests' deadlines.
+"""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, Protocol
 
 import structlog
@@ -21,6 +25,9 @@ log = structlog.get_logger(__name__)
 TRIES: Final = 8
 DEADLINE_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.05
+AT_ONCE: Final = 8
+SLOW_SECONDS: Final = 1.0
+"""A run that takes longer gives its place away: what one rollout waits for holds up no other one for long."""
 
 
 class AbortRun(Protocol):
@@ -55,6 +62,12 @@ class Aborts:
         self._spawn = spawn
         self._suspended = suspended
         self._active: dict[Key, asyncio.Future[Outcome]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an abort waits or is under way: all else can wait a little."""
+        return bool(self._active)
 
     async def abort(self, key: Key, cause: Cause) -> Outcome:
         """Abort; returns once the intent is on the object (the weight follows at once, by itself).
@@ -72,7 +85,7 @@ class Aborts:
         run = self._begin(key, cause)
         try:
             with self._suspended(key), structlog.contextvars.bound_contextvars(rollout=str(key)):
-                async with asyncio.timeout(DEADLINE_SECONDS):
+                async with self._place(), asyncio.timeout(DEADLINE_SECONDS):
                     outcome = await run.write_intent()
                     if not intent.done():
                         intent.set_result(outcome)
@@ -92,6 +105,25 @@ class Aborts:
         finally:
             self._active.pop(key, None)
             intent.cancel()
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the few places, given back at the end of the block or when it takes long."""
+        await self._places.acquire()
+        given_back = False
+
+        def give_back() -> None:
+            nonlocal given_back
+            if not given_back:
+                given_back = True
+                self._places.release()
+
+        late = asyncio.get_running_loop().call_later(SLOW_SECONDS, give_back)
+        try:
+            yield
+        finally:
+            late.cancel()
+            give_back()
 
 
 class AbortIntent:

@@ -40,6 +40,7 @@ class Relay:
         *,
         owns: Callable[[Key], bool],
         reach: Reach,
+        urgent: Callable[[], bool] = lambda: False,
     ) -> None:
         self._objects = objects
         self._writer = writer
@@ -51,7 +52,7 @@ class Relay:
         self._reach = reach
         self._linger: dict[Key, float] = {}
         self._flushing = False
-        self.lanes = Lanes(self._pass)
+        self.lanes = Lanes(self._pass, urgent=urgent)
 
     def look(self, rollout: Object) -> None:
         """See whether this Rollout has something to announce."""

@@ -126,7 +126,12 @@ class RolloutEngine:
             notice=Notice(writer, objects, outlet, clock),
             counted=meter.passed,
         )
-        self._lanes = Lanes(self._passes.run, parallel=options.parallel, waited=meter.waited)
+        self._lanes = Lanes(
+            self._passes.run,
+            parallel=options.parallel,
+            urgent=lambda: self._aborts.busy,
+            waited=meter.waited,
+        )
         self._sweep = Sweep(self._owned.rollout_keys, self._passes.last_pass.get, self.wake, clock)
         publisher = Publisher(
             bus=bus, topic=options.topic, subscribers=subscribers, counted=meter.announced
@@ -141,6 +146,7 @@ class RolloutEngine:
                 publisher,
                 owns=(announces or self._ownership).owns,
                 reach=reach,
+                urgent=lambda: self._aborts.busy,
             )
             if outlet is not None
             else None

@@ -18,6 +18,8 @@ from agent.api.meta import Key
 log = structlog.get_logger(__name__)
 
 MAX_CAUSES: Final = 8
+BESIDE_URGENT: Final = 2
+"""Passes side by side while there is something more urgent to do: enough to stand still never."""
 
 
 class Epoch:
@@ -54,6 +56,7 @@ class Lanes:
     Args:
         run_pass: what a lane does when it is woken.
         parallel: how many passes may be under way at the same time.
+        urgent: whether there is something more urgent to do.
         waited: called with the seconds that a wake spent in the queue (a metric).
     """
 
@@ -62,10 +65,12 @@ class Lanes:
         run_pass: RunPass,
         *,
         parallel: int = 64,
+        urgent: Callable[[], bool] = lambda: False,
         waited: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._run_pass = run_pass
         self._parallel = parallel
+        self._urgent = urgent
         self._waited = waited
         self._lanes: dict[Key, _Lane] = {}
         self._ready: deque[Key] = deque()
@@ -180,7 +185,7 @@ class Lanes:
         held: list[Key] = []
         if self._stopped.is_set():
             return
-        while self._group is not None and self._ready and len(self._running) < self._parallel:
+        while self._group is not None and self._ready and len(self._running) < self._room():
             key = self._ready.popleft()
             if key in self._suspended:
                 held.append(key)
@@ -194,6 +199,9 @@ class Lanes:
             self._running.add(task)
             task.add_done_callback(self._ended)
         self._ready.extend(held)
+
+    def _room(self) -> int:
+        return min(self._parallel, BESIDE_URGENT) if self._urgent() else self._parallel
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -3,22 +3,21 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import httpx
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from agent.api.times import format_time_ms, parse_time
 from agent.cluster.port import KINDS
-from agent.errors import NotFound
 from tests.bench import raw
 from tests.bench.numbers import Report, percentile
 from tests.bench.stage import NAMESPACE, Stage
 from tests.e2e.loopback import loopback
+from tests.e2e.processes import until
 
 PACE_SECONDS: Final = 0.25
 LABEL: Final = "rollout"
@@ -33,9 +32,9 @@ def alert(name: str) -> dict[str, Any]:
     }
 
 
-def webhook(*names: str) -> bytes:
-    """The same as Alertmanager's webhook."""
-    alerts = [
+def firing(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Alerts as Alertmanager tells of them."""
+    return [
         {
             **alert(name),
             "status": "firing",
@@ -45,20 +44,27 @@ def webhook(*names: str) -> bytes:
         }
         for name in names
     ]
-    return msgspec.json.encode(
-        {
-            "version": "4",
-            "groupKey": "{}",
-            "status": "firing",
-            "receiver": "serinus",
-            "groupLabels": {},
-            "commonLabels": {},
-            "commonAnnotations": {},
-            "externalURL": "",
-            "truncatedAlerts": 0,
-            "alerts": alerts,
-        }
+
+
+async def post(stage: Stage, *alerts: dict[str, Any]) -> None:
+    """Post them in one webhook, as Alertmanager does."""
+    body = {
+        "version": "4",
+        "groupKey": "{}",
+        "status": alerts[0]["status"],
+        "receiver": "serinus",
+        "groupLabels": {},
+        "commonLabels": {},
+        "commonAnnotations": {},
+        "externalURL": "",
+        "truncatedAlerts": 0,
+        "alerts": alerts,
+    }
+    headers = {"Content-Type": "application/json"}
+    answer = await stage.http.post(
+        "/webhooks/alertmanager", content=msgspec.json.encode(body), headers=headers
     )
+    answer.raise_for_status()
 
 
 class Kafka:
@@ -110,12 +116,9 @@ async def one_by_one(stage: Stage, names: list[str], title: str, *, through: str
                     f"{through}/api/v2/alerts", content=msgspec.json.encode([alert(name)]),
                     headers={"Content-Type": "application/json"},
                 )  # fmt: skip
+                answer.raise_for_status()
             else:
-                answer = await stage.http.post(
-                    "/webhooks/alertmanager", content=webhook(name),
-                    headers={"Content-Type": "application/json"},
-                )  # fmt: skip
-            answer.raise_for_status()
+                await post(stage, *firing([name]))
             await stage.until(lambda name=name: name in stage.seen.down, f"{name} is down")  # type: ignore[misc]  # bound now
             await asyncio.sleep(PACE_SECONDS)
         await stage.until(lambda: len(_timings(stage, names)) == len(names), "all is told")
@@ -162,33 +165,24 @@ async def storm(stage: Stage, names: list[str], title: str, *, how: str) -> Repo
     report = Report(title)
     patches = await raw.two_patches_ms(stage.cluster, 20)
     began = time.time()
-    headers = {"Content-Type": "application/json"}
+    alerts = firing(names)
+    calls: list[Awaitable[object]] = []
     if how == "one webhook":
-        calls = [
-            stage.http.post("/webhooks/alertmanager", content=webhook(*names), headers=headers)
-        ]
+        calls = [post(stage, *alerts)]
     elif how == "webhooks":
-        calls = [
-            stage.http.post("/webhooks/alertmanager", content=webhook(name), headers=headers)
-            for name in names
-        ]
+        calls = [post(stage, each) for each in alerts]
     else:
-        calls = []
         for name in names:
             patch = {"status": {"abort": True}}
             calls.append(
-                stage.cluster.merge_patch(KINDS["Rollout"], NAMESPACE, name, patch, status=True)  # type: ignore[arg-type]  # awaited alike
+                stage.cluster.merge_patch(KINDS["Rollout"], NAMESPACE, name, patch, status=True)
             )
-    answers = await asyncio.gather(*calls)
-    for answer in answers:
-        if isinstance(answer, httpx.Response):
-            answer.raise_for_status()
+    await asyncio.gather(*calls)
     answered = time.time()
     await stage.until(lambda: all(name in stage.seen.down for name in names), "all are down")
     took = [stage.seen.down[name] - began for name in names]
-    # The alerts are noted as firing, and would hold the next version of these rollouts: it is over.
-    with contextlib.suppress(NotFound):
-        await stage.cluster.delete(KINDS["ConfigMap"], NAMESPACE, "serinus-alerts")
+    if how != "patches":
+        await _resolve(stage, alerts)
     alone = percentile(patches, 50) / 1000
     report.add("raw: two PATCHes", "ms", *patches)
     report.add("sent → all answered", "s", answered - began)
@@ -196,6 +190,17 @@ async def storm(stage: Stage, names: list[str], title: str, *, how: str) -> Repo
     report.add("sent → the last weight 0", "s", max(took), baseline=alone * len(names))
     report.notes.append("ratio: to two PATCHes of each, one after the other")
     return report
+
+
+async def _resolve(stage: Stage, alerts: list[dict[str, Any]]) -> None:
+    """End the alerts: one that fires would hold the next version of its rollout."""
+    await post(stage, *({**each, "status": "resolved"} for each in alerts))
+
+    async def none_fires() -> bool:
+        noted = await stage.cluster.get(KINDS["ConfigMap"], NAMESPACE, "serinus-alerts")
+        return "CanaryBad" not in str(noted["data"])
+
+    await until(none_fires, "no alert fires", deadline_seconds=60, context=stage.agent)
 
 
 def _timings(stage: Stage, names: list[str]) -> dict[str, dict[str, float]]:
