@@ -18,8 +18,8 @@ from agent.api.meta import Key
 log = structlog.get_logger(__name__)
 
 MAX_CAUSES: Final = 8
-BESIDE_URGENT: Final = 2
-"""Passes side by side while there is something more urgent to do: enough to stand still never."""
+BESIDE_URGENT: Final = 1
+"""Passes side by side while there is something more urgent to do: one, so that nothing stands still for good."""
 
 
 class Epoch:

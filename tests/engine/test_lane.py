@@ -1,7 +1,7 @@
 """Lanes: serial per rollout, coalesced, bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -41,8 +41,10 @@ class Passes:
 
 
 @asynccontextmanager
-async def running(passes: Passes, parallel: int = 64) -> AsyncIterator[Lanes]:
-    lanes = Lanes(passes, parallel=parallel)
+async def running(
+    passes: Passes, parallel: int = 64, urgent: Callable[[], bool] = lambda: False
+) -> AsyncIterator[Lanes]:
+    lanes = Lanes(passes, parallel=parallel, urgent=urgent)
     task = asyncio.create_task(lanes.run())
     try:
         yield lanes
@@ -89,6 +91,20 @@ async def test_no_more_than_the_allowed_passes_run_side_by_side() -> None:
         await asyncio.sleep(10)
     assert passes.most == 3
     assert len(passes.runs) == 10
+
+
+async def test_beside_what_is_more_urgent_passes_run_one_by_one() -> None:
+    passes = Passes()
+    abort = True
+    async with running(passes, urgent=lambda: abort) as lanes:
+        for number in range(10):
+            lanes.wake(Key("shop", f"web-{number}"), "start")
+        await asyncio.sleep(3.5)
+        assert (passes.most, len(passes.runs)) == (1, 4)
+        abort = False
+        await asyncio.sleep(1)
+        assert len(passes.runs) == 10, "all of them at the end of the one"
+    assert passes.most == 6
 
 
 async def test_a_delay_holds_back_ordinary_wakes() -> None:
