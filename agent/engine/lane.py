@@ -138,14 +138,15 @@ class Lanes:
 
     async def run(self) -> None:
         """Owns the passes' tasks until `drain` (or cancellation, which cancels them)."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
                 self._start()
                 await self._stopped.wait()
-        finally:
-            self._group, self._stopping = None, True
-            self._cancel_delays()
+            finally:
+                # Before the passes under way are cancelled: their ends would start those that wait.
+                self._group, self._stopping = None, True
+                self._cancel_delays()
 
     async def drain(self, deadline_seconds: float, *, finish_waiting: bool = False) -> bool:
         """Take no more wakes and wait for the passes under way; cancel them at the deadline.

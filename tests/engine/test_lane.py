@@ -107,6 +107,19 @@ async def test_beside_what_is_more_urgent_passes_run_one_by_one() -> None:
     assert passes.most == 6
 
 
+async def test_a_cancelled_end_starts_no_pass_that_waits() -> None:
+    passes = Passes()
+    lanes = Lanes(passes, parallel=1)
+    task = asyncio.create_task(lanes.run())
+    for number in range(3):
+        lanes.wake(Key("shop", f"web-{number}"), "start")
+    await asyncio.sleep(0.5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(5)
+    assert len(passes.runs) == 1
+
+
 async def test_a_delay_holds_back_ordinary_wakes() -> None:
     passes = Passes(seconds=0)
     passes.delays[SHOP] = [5.0]
