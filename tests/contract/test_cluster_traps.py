@@ -51,7 +51,8 @@ async def test_of_many_swaps_from_one_version_one_succeeds(
     version = {"resourceVersion": made["metadata"]["resourceVersion"]}
 
     async def swap(index: int) -> bool:
-        patch = {"metadata": version, "data": {"a": str(index)}}
+        # None is what is there already: that one would change nothing, so another one could succeed after it.
+        patch = {"metadata": version, "data": {"a": f"swap-{index}"}}
         try:
             await cluster.merge_patch(CONFIG_MAP, namespace, name, patch)
         except Conflict:
@@ -60,7 +61,9 @@ async def test_of_many_swaps_from_one_version_one_succeeds(
 
     won = await asyncio.gather(*(swap(index) for index in range(8)))
     assert won.count(True) == 1
-    assert (await cluster.get(CONFIG_MAP, namespace, name))["data"] == {"a": str(won.index(True))}
+    assert (await cluster.get(CONFIG_MAP, namespace, name))["data"] == {
+        "a": f"swap-{won.index(True)}"
+    }
 
 
 async def test_the_status_is_swapped_like_everything_else(cluster: Cluster, namespace: str) -> None:
