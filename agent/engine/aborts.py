@@ -108,7 +108,7 @@ class Aborts:
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """One of the few places, given back at the end of the block or when it takes long."""
+        """One of the few places, given back at the end of the block or when it takes long: no wait for one has no end."""
         await self._places.acquire()
         given_back = False
 

@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # without types
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # xdist has no types
 
 DIST: Final = "loadscope"
 """The `--dist` that this stands for. Tests of other commands are scheduled as they ask."""
-SHARED: Final = 'scope="module"'
+SHARED: Final = ('scope="module"', "brokers.of_module")
 TESTS: Final = Path(__file__).parent
 
 
 def stays_together(module: Path) -> bool:
     """Whether the module has servers of its own, which each worker that gets one of its tests would start."""
-    return SHARED in module.read_text()
+    text = module.read_text()
+    return any(shared in text for shared in SHARED)
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # for the same reason
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Modules with servers of their own are one unit, of others each test is one."""
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,24 +10,18 @@ import pytest
 
 from agent.bus.port import Record
 from agent.bus.topics import INBOX, ROLLOUTS
+from tests.e2e import brokers
 from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import staged
 from tests.e2e.processes import Process, until
 
 pytestmark = pytest.mark.e2e
+broker = brokers.of_module
 EVENT = (
     b'{"specversion":"1.0","id":"%d","source":"serinus","type":"dev.serinus.rollout.weight.v1",'
     b'"subject":"%s","time":"2026-01-01T00:00:00Z","data":{"message":"weight 0 -> 20"}}'
 )
 STRUCTURED = (("content-type", b"application/cloudevents+json"),)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
 
 
 async def serinus(*args: str, **environment: str) -> tuple[int, str, str]:

@@ -1,22 +1,14 @@
 """The contract of every bus, on real Kafka."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract.bus_contract import CONTRACT, Clause
+from tests.e2e import brokers
 from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import staged
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
+broker = brokers.of_module
 
 
 @pytest.mark.parametrize("clause", CONTRACT, ids=lambda clause: clause.__name__)

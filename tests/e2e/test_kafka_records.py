@@ -1,7 +1,6 @@
 """What real brokers and other people's producers do to records."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,18 +13,12 @@ from agent.bus.port import Record
 from agent.bus.topics import INBOX, ROLLOUTS, URGENT
 from agent.errors import Refused, Unavailable
 from tests.contract.bus_contract import Receiver, a_record, consuming, until
+from tests.e2e import brokers
 from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import PARTITIONS, staged
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
+broker = brokers.of_module
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

@@ -1,7 +1,6 @@
 """Replicas that come, leave and die: their partitions change hands, and nothing is lost."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,22 +14,16 @@ from agent.bus.ownership import PartitionOwner
 from agent.bus.port import Record
 from agent.bus.topics import INBOX
 from tests.contract.bus_contract import Receiver, a_record, consuming, until
+from tests.e2e import brokers
 from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import PARTITIONS, KafkaStage, staged
 from tests.e2e.processes import Process
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+broker = brokers.of_module
 
 SESSION_SECONDS: Final = 3.0
 KEYS: Final = [b"key-%d" % number for number in range(12)]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
 
 
 class Members:
@@ -90,6 +83,7 @@ async def test_what_a_replica_leaves_is_taken_over_and_nothing_is_lost(
                     key = KEYS[len(published) % len(KEYS)]
                     await stage.bus.publish(Record(topic=INBOX, key=key, value=value.encode()))
                     published.append(value)
+                    # Paced, so that some come before, in and after the change of hands.
                     await asyncio.sleep(0.002)
 
             await publish(200)
@@ -127,7 +121,7 @@ async def test_work_that_is_under_way_in_a_rebalance_is_finished_or_comes_again(
     async def receive(record: Record) -> None:
         value = record.value or b""
         began.append(value)
-        # A quick one ends while the partitions are let go, a slow one is cut off.
+        # The work itself: a quick one ends while the partitions are let go, a slow one is cut off.
         await asyncio.sleep(0.4 if value.startswith(b"quick") else 100)
         first_took.append(value)
 

@@ -1,7 +1,7 @@
 """Transactions of other people's producers: what was taken back is never received, what is open waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,18 +12,12 @@ from agent.bus.kafka import open_transactions
 from agent.bus.kafka.tail import tail
 from agent.bus.topics import INBOX, URGENT
 from tests.contract.bus_contract import Receiver, consuming, until
+from tests.e2e import brokers
 from tests.e2e.bed.kafka import Broker
 from tests.e2e.kafka_stage import KafkaStage, staged
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
+broker = brokers.of_module
 
 
 @asynccontextmanager

@@ -41,6 +41,7 @@ class Run:
         runs.begun.append(self._key)
         runs.under_way += 1
         runs.most = max(runs.most, runs.under_way)
+        # Here and below: virtual time.
         await asyncio.sleep(100 if self._key in runs.slow else runs.seconds)
         return Outcome(result="done")
 

@@ -1,4 +1,4 @@
-"""Lanes: serial per rollout, coalesced, bounded."""
+"""Lanes: serial per rollout, coalesced, bounded. All sleeps are of virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
