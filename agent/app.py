@@ -136,7 +136,7 @@ class _Parts:
             counted=self._count_event,
             buried=lambda topic: self._metrics.dead_letters.labels(topic).inc(),
         )
-        self._intake = Intake(self.bus, self._inbox.dispatch, counted=self._count_event)
+        self._intake = Intake(self.bus, self._inbox.dispatch, clock, counted=self._count_event)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:

@@ -7,8 +7,11 @@ import structlog
 
 from agent.bus.port import Bus
 from agent.bus.topics import URGENT, key_of, record_of, topic_of
+from agent.clock import Clock
 from agent.errors import Refused, SerinusError, Unavailable
+from agent.events.catalogue import ALERT_RESOLVED
 from agent.events.event import Event
+from agent.events.recorded import recorded
 
 log = structlog.get_logger(__name__)
 
@@ -24,12 +27,22 @@ class Intake:
     consumes it carries it out; what is urgent is carried out here as well, at the same time: what comes off
     the bus later is a no-op then, and an alert works while no broker does.
 
+    Each states from then on when it came in.
+
     Args:
         counted: called with type, door and outcome of what was published only.
     """
 
-    def __init__(self, bus: Bus, dispatch: Dispatch, *, counted: Counted = lambda *_: None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        dispatch: Dispatch,
+        clock: Clock,
+        *,
+        counted: Counted = lambda *_: None,
+    ) -> None:
         self._bus = bus
+        self._clock = clock
         self._dispatch = dispatch
         self._counted = counted
         self.open = False
@@ -41,8 +54,9 @@ class Intake:
         """
         if not self.open:
             raise Unavailable("the agent is starting or stopping", retry_after_seconds=1)
+        now = self._clock.now()
         lanes: dict[bytes | None, list[Event]] = {}
-        for event in events:
+        for event in (recorded(event, now) for event in events):
             lanes.setdefault(key_of(event), []).append(event)
         outcomes = await asyncio.gather(
             *(self._lane(lane, door) for lane in lanes.values()), return_exceptions=True
@@ -81,6 +95,9 @@ class Intake:
             log.warning("sink.urgent_later", type=event.type, id=event.id, error=str(done))
         elif isinstance(done, BaseException):
             raise done
+        elif isinstance(published, Unavailable) and event.type == ALERT_RESOLVED:
+            # It must come after the word that the alert fires, wherever that is on its way.
+            raise published
         elif isinstance(published, SerinusError):
             log.warning("sink.not_published", type=event.type, id=event.id, error=str(published))
         elif isinstance(published, BaseException):

@@ -12,11 +12,11 @@ import structlog
 
 from agent.api.meta import Key
 from agent.api.times import format_time_ms, parse_time
-from agent.clock import Clock
 from agent.engine.port import Engine, Outcome
 from agent.errors import Refused
 from agent.events.catalogue import COMMANDS, Cause, Command, CommandRequest, command_type
 from agent.events.event import Event
+from agent.events.recorded import recorded_at
 from agent.events.registry import read_data
 
 log = structlog.get_logger(__name__)
@@ -35,13 +35,11 @@ class CommandHandler:
     def __init__(
         self,
         engine: Engine,
-        clock: Clock,
         *,
         allowed_sources: Sequence[str] = (),
         counted: Callable[[str, str], None] = lambda _command, _outcome: None,
     ) -> None:
         self._engine = engine
-        self._clock = clock
         self._allowed = tuple(allowed_sources)
         self._counted = counted
 
@@ -91,7 +89,7 @@ class CommandHandler:
             actor=request.actor,
             event_id=event.id,
             started_at=format_time_ms(event.time),
-            received_at=event.extensions.get("recordedtime", format_time_ms(self._clock.now())),
+            received_at=format_time_ms(recorded_at(event)),
         )
 
     def _is_allowed(self, source: str) -> bool:

@@ -17,7 +17,6 @@ from agent.api.decode import parse_json
 from agent.api.meta import Key
 from agent.api.names import ALLOW_IMAGES, GROUP
 from agent.api.times import format_time_ms, parse_time
-from agent.clock import Clock
 from agent.engine.port import Engine, View
 from agent.errors import Refused
 from agent.events.catalogue import (
@@ -29,6 +28,7 @@ from agent.events.catalogue import (
     SyncedResource,
 )
 from agent.events.event import Event
+from agent.events.recorded import RECORDED, recorded_at
 from agent.events.registry import read_data
 
 log = structlog.get_logger(__name__)
@@ -50,13 +50,11 @@ class DeploymentHandler:
     def __init__(
         self,
         engine: Engine,
-        clock: Clock,
         *,
         destinations: Sequence[str] = IN_CLUSTER,
         counted: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         self._engine = engine
-        self._clock = clock
         self._destinations = frozenset(destinations)
         self._counted = counted
 
@@ -106,7 +104,7 @@ class DeploymentHandler:
             actor=request.actor,
             event_id=event.id,
             started_at=format_time_ms(event.time),
-            received_at=event.extensions.get("recordedtime", format_time_ms(self._clock.now())),
+            received_at=format_time_ms(recorded_at(event)),
         )
         outcome = await self._engine.set_images(
             key, request.images, expect_revision=request.expect_revision, cause=cause
@@ -146,7 +144,7 @@ def translate(body: bytes, headers: Mapping[str, str], now: datetime) -> list[Ev
             time=_time_or(str(finished or started), now),
             subject=f"{meta.get('namespace', '')}/{meta['name']}",
             datacontenttype="application/json",
-            extensions={"partitionkey": str(meta["name"]), "recordedtime": format_time_ms(now)},
+            extensions={"partitionkey": str(meta["name"]), RECORDED: format_time_ms(now)},
             data=msgspec.json.encode(_sync(app, meta, status, operation)),
         )
     ]

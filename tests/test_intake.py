@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
+from agent.bus.codec import from_record
 from agent.bus.port import Receive, Record
 from agent.bus.topics import INBOX, URGENT
+from agent.clock import LoopClock
 from agent.errors import Refused, Unavailable
-from agent.events.catalogue import ALERT_FIRING
+from agent.events.catalogue import ALERT_FIRING, ALERT_RESOLVED
 from agent.events.event import Event
 from agent.intake import Intake
 
 pytestmark = pytest.mark.looptime(start=0)
 ORDINARY = "dev.serinus.deployment.synced.v1"
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Topics:
@@ -24,12 +28,14 @@ class Topics:
         self.durable = durable
         self.trouble = trouble
         self.published: list[tuple[str, bytes | None]] = []
+        self.records: list[Record] = []
 
     async def publish(self, record: Record) -> None:
         await asyncio.sleep(1)
         if self.trouble is not None:
             raise self.trouble
         self.published.append((record.topic, record.key))
+        self.records.append(record)
 
     async def consume(self, topics: Sequence[str], receive: Receive) -> None:
         raise AssertionError("nothing is consumed here")
@@ -43,9 +49,11 @@ class Handlers:
     def __init__(self, trouble: dict[str, Exception] | None = None) -> None:
         self.trouble = trouble or {}
         self.done: list[tuple[float, str]] = []
+        self.seen: list[Event] = []
 
     async def __call__(self, event: Event, door: str) -> None:
         await asyncio.sleep(1)
+        self.seen.append(event)
         if event.id in self.trouble:
             raise self.trouble[event.id]
         self.done.append((asyncio.get_running_loop().time(), event.id))
@@ -62,7 +70,7 @@ def an_event(id_: str, key: str = "", type_: str = ALERT_FIRING) -> Event:
 
 
 def opened(bus: Topics, handlers: Handlers) -> Intake:
-    intake = Intake(bus, handlers)
+    intake = Intake(bus, handlers, LoopClock(NOW))
     intake.open = True
     return intake
 
@@ -97,6 +105,9 @@ async def test_what_is_urgent_is_published_and_carried_out_at_once() -> None:
         (ALERT_FIRING, Unavailable("no broker"), Refused("no rollout"), Refused),
         (ALERT_FIRING, None, KeyError("bug"), KeyError),
         (ALERT_FIRING, ValueError("bug"), None, ValueError),
+        (ALERT_RESOLVED, None, None, None),
+        (ALERT_RESOLVED, Unavailable("no broker"), None, Unavailable),
+        (ALERT_RESOLVED, Refused("too large"), None, None),
         (ORDINARY, Unavailable("no broker"), None, Unavailable),
         (ORDINARY, Refused("too large"), None, Refused),
     ],
@@ -109,6 +120,9 @@ async def test_what_is_urgent_is_published_and_carried_out_at_once() -> None:
         "an alert that is refused without brokers is refused",
         "a bug of ours is none of the sender's",
         "a bug of the bus is none of the sender's",
+        "the end of an alert",
+        "the end of an alert is on the bus, behind its beginning",
+        "the end of an alert that no bus takes is carried out",
         "other events need the bus",
         "other events that no bus takes are refused",
     ],
@@ -159,4 +173,21 @@ async def test_later_wins_over_never(order: Callable[[list[Event]], list[Event]]
 
 async def test_before_and_after_its_work_it_says_later() -> None:
     with pytest.raises(Unavailable, match="starting or stopping"):
-        await Intake(Topics(durable=False), Handlers()).accept([an_event("1")], "d")
+        await Intake(Topics(durable=False), Handlers(), LoopClock(NOW)).accept([an_event("1")], "d")
+
+
+async def test_everything_states_when_it_came_in() -> None:
+    bus, handlers = Topics(durable=True), Handlers()
+    stated = an_event("2")
+    stated = msgspec.structs.replace(
+        stated, extensions={**stated.extensions, "recordedtime": "2026-01-01T09:00:00.125Z"}
+    )
+    unreadable = msgspec.structs.replace(stated, id="3", extensions={"recordedtime": "just now"})
+    await opened(bus, handlers).accept([an_event("1"), stated, unreadable], "d")
+    assert {event.id: event.extensions["recordedtime"] for event in handlers.seen} == {
+        "1": "2026-01-02T00:00:00.000Z",
+        "2": "2026-01-01T09:00:00.125Z",
+        "3": "2026-01-02T00:00:00.000Z",
+    }
+    on_bus = [from_record(record) for record in bus.records]
+    assert sorted(on_bus, key=str) == sorted(handlers.seen, key=str), "and does so on the bus"

@@ -13,6 +13,7 @@ from agent.bus.dead_letter import bury
 from agent.bus.port import Bus, Record
 from agent.errors import Refused, Retry, SerinusError, Unavailable
 from agent.events.event import Event
+from agent.events.recorded import recorded
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,9 @@ class Inbox:
         """Take one record of the bus; returning means done. Raises Unavailable for "later"."""
         try:
             event = from_record(record)
+            if record.published_at is not None:
+                # By then it had come in; read again after a death, it did not come in again.
+                event = recorded(event, record.published_at)
             await self.dispatch(event, "bus")
         except Refused as error:
             log.warning(

@@ -64,6 +64,7 @@ class MemoryBus:
             headers=record.headers,
             partition=partition,
             offset=self._offsets[place],
+            published_at=self._clock.now(),
         )
         self._offsets[place] += 1
         self.kept[record.topic].append(stored)

@@ -1,13 +1,19 @@
 """The bus port: records in, records out. Kafka and memory keep the same contract."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of a topic. Partition and offset are -1 before it is published."""
+    """One record of a topic.
+
+    Attributes:
+        partition, offset: -1 before it is published.
+        published_at: when, by whoever published it, aware UTC; None before, or when that is not known.
+    """
 
     topic: str
     key: bytes | None = None
@@ -15,6 +21,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, bytes | None], ...] = ()
     partition: int = -1
     offset: int = -1
+    published_at: datetime | None = None
 
 
 Receive = Callable[[Record], Awaitable[None]]

@@ -154,7 +154,7 @@ async def _tail(
         async for seen in found:
             if not concerns(seen.record, rollout):
                 continue
-            typer.echo(line(seen.record, seen.published_at, seen.unreadable))
+            typer.echo(line(seen.record, seen.unreadable))
             shown += 1
             if shown == max_records:
                 return

@@ -1,6 +1,5 @@
 """Records of our topics as lines for people and for programs. Pure."""
 
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +26,7 @@ def concerns(record: Record, rollout: str) -> bool:
     return rollout in (event.subject, named)
 
 
-def text_of(record: Record, published_at: datetime | None, unreadable: str = "") -> str:
+def text_of(record: Record, unreadable: str = "") -> str:
     """One line: when, where, what, about what, and what happened."""
     place = f"{record.topic}/{record.partition}@{record.offset}"
     buried = _buried(record)
@@ -36,7 +35,7 @@ def text_of(record: Record, published_at: datetime | None, unreadable: str = "")
         problem = unreadable
     except Refused as error:
         event, problem = None, str(error)
-    at = event.time if event is not None else published_at
+    at = event.time if event is not None else record.published_at
     when = "-" if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     parts = [f"{when:24}", f"{place:28}"]
     if event is not None:
@@ -52,13 +51,13 @@ def text_of(record: Record, published_at: datetime | None, unreadable: str = "")
     return printable("  ".join(part for part in parts if part).rstrip())
 
 
-def json_of(record: Record, published_at: datetime | None, unreadable: str = "") -> str:
+def json_of(record: Record, unreadable: str = "") -> str:
     """One JSON object in a line; `event` is the CloudEvent, else `problem` says why there is none."""
     item: dict[str, Any] = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "publishedAt": published_at,
+        "publishedAt": record.published_at,
         "key": None if record.key is None else record.key.decode(errors="backslashreplace"),
     }
     if buried := _buried(record):

@@ -91,13 +91,11 @@ def table(around: Around, engine: Engine, alerts: AlertHandler) -> dict[str, Han
     settings, metrics = around.settings, around.metrics
     deployments = DeploymentHandler(
         engine,
-        around.clock,
         destinations=settings.deployments.destinations,
         counted=lambda outcome: metrics.deployments.labels(outcome).inc(),
     )
     commands = CommandHandler(
         engine,
-        around.clock,
         allowed_sources=settings.commands.allowed_sources,
         counted=lambda command, outcome: metrics.commands.labels(command, outcome).inc(),
     )

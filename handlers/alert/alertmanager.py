@@ -1,11 +1,13 @@
 """Alertmanager's own API as the source of active alerts (recommended over the ledger)."""
 
+from datetime import datetime
 from typing import Any, Final
 
 from agent.api.decode import parse_json
 from agent.errors import Refused, Unavailable
 from agent.events.catalogue import Alert
 from agent.http import Http
+from handlers.alert.memory import same
 
 SECONDS: Final = 5.0
 MAX_BODY: Final = 8 * 1024 * 1024
@@ -40,8 +42,17 @@ class AlertmanagerSource:
         except (Refused, KeyError, TypeError) as error:
             raise Unavailable(f"Alertmanager's answer is not a list of alerts: {error}") from error
 
-    async def fired(self, alert: Alert) -> None:
+    async def fired(self, alert: Alert, told: datetime) -> bool:
         """Alertmanager knows it already."""
+        del alert, told
+        return True
 
-    async def resolved(self, alert: Alert) -> None:
+    async def resolved(self, alert: Alert, told: datetime, *, matched: bool) -> bool:
         """Alertmanager knows it already."""
+        del alert, told, matched
+        return True
+
+    async def is_over(self, alert: Alert, told: datetime) -> bool:
+        """Whether Alertmanager no longer has it among those that fire. Raises Unavailable."""
+        del told
+        return not any(same(known, alert) for known in await self.active())

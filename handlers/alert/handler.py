@@ -1,5 +1,6 @@
 """Alerts stop rollouts: firing ones abort or hold, resolved ones end holds, level checks gate raises."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +16,7 @@ from agent.engine.port import Engine, View
 from agent.errors import Refused, SerinusError, Unavailable
 from agent.events.catalogue import Alert, Cause
 from agent.events.event import Event
+from agent.events.recorded import recorded_at
 from agent.events.registry import read_data
 from handlers.alert.candidates import Candidates, candidate
 from handlers.alert.ledger import Source
@@ -26,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 SLACK_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 15.0
+FRESH_SECONDS: Final = 2.0
+"""Older than this, the word that an alert fires may come again after the word that it does not."""
+ASK_SECONDS: Final = 1.0
 MAX_TEXT: Final = 400
 MAX_EVIDENCE_PAIRS: Final = 24
 
@@ -36,7 +41,8 @@ class AlertHandler:
     Args:
         source: the ledger, or Alertmanager's API.
         slack_seconds: see handlers.alert.policy.action.
-        counted: called with the outcome of every alert (`abort`, `hold`, `ignore`, `unmatched`, …).
+        counted: called with the outcome of every alert (`abort`, `hold`, `ignore`, `unmatched`, `over`, `resolved`,
+            `superseded`).
     """
 
     def __init__(
@@ -69,6 +75,11 @@ class AlertHandler:
             self._counted("unmatched")
             log.info("alert.unmatched", alert=_name(alert), fingerprint=alert.fingerprint)
             return
+        told = recorded_at(event)
+        if await self._comes_late(alert, found, told):
+            self._counted("over")
+            log.info("alert.over", alert=_name(alert), fingerprint=alert.fingerprint, told=told)
+            return
         troubles: list[SerinusError] = []
         for key in found.keys:
             try:
@@ -76,20 +87,21 @@ class AlertHandler:
             except SerinusError as error:
                 log.warning("alert.not_applied", rollout=str(key), error=str(error))
                 troubles.append(error)
-        await self._source.fired(alert)
+        if not await self._source.fired(alert, told):
+            # Its end was noted while it was applied, maybe before its holds were there to be ended.
+            await self._release(alert)
         if troubles:
             raise troubles[0]
 
     async def resolved(self, event: Event) -> None:
         """End the holds of this alert. A resolved alert never ends an abort and proves no health."""
         alert = _alert(event)
-        await self._source.resolved(alert)
-        self._counted("resolved")
-        for rollout in list(self._engine.rollouts()):
-            for hold in _holds(rollout):
-                if _is(hold, alert):
-                    key = Key.of(rollout)
-                    await self._engine.release(key, hold.fingerprint, hold.starts_at)
+        told = recorded_at(event)
+        # Its end before its holds', so that who holds a rollout meanwhile learns of it.
+        counts = await self._source.resolved(alert, told, matched=bool(self._match(alert).keys))
+        self._counted("resolved" if counts else "superseded")
+        if counts:
+            await self._release(alert)
 
     async def level_check(self, view: View) -> bool:
         """Whether no alert that fires now stands against this rollout; else it is aborted or held.
@@ -130,6 +142,32 @@ class AlertHandler:
             except Unavailable as error:
                 log.warning("alert.source_unavailable", error=str(error))
 
+    async def _comes_late(self, alert: Alert, found: Match, told: datetime) -> bool:
+        """Whether it is known to be over.
+
+        Not asked of what was told just now, since an abort waits for nothing, nor of what does nothing anyhow,
+        as most of what comes off a bus after it was carried out at the door.
+        """
+        if abs((self._clock.now() - told).total_seconds()) < FRESH_SECONDS:
+            return False
+        views = [view for key in found.keys if (view := self._engine.view(key)) is not None]
+        if all(self._action(alert, found, view).kind == "ignore" for view in views):
+            return False
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._source.is_over(alert, told)
+        except (SerinusError, TimeoutError) as error:
+            # The safe side: it fires.
+            log.warning("alert.source_unavailable", error=str(error) or "no answer in time")
+            return False
+
+    async def _release(self, alert: Alert) -> None:
+        """End the holds of this alert."""
+        for rollout in list(self._engine.rollouts()):
+            for hold in _holds(rollout):
+                if _is(hold, alert):
+                    await self._engine.release(Key.of(rollout), hold.fingerprint, hold.starts_at)
+
     def _match(self, alert: Alert) -> Match:
         named = alert.labels.get("rollout", "")
         if "/" in named:
@@ -146,12 +184,15 @@ class AlertHandler:
             found = () if "/" in named else self._candidates.within(namespace)
         return match(alert.labels, found, self._rules)
 
+    def _action(self, alert: Alert, found: Match, view: View) -> Action:
+        return action(alert, found, view, slack_seconds=self._slack)
+
     async def _apply(self, alert: Alert, found: Match, key: Key, event: Event | None) -> str:
         """Do to one rollout what the policy says; the kind of action."""
         view = self._engine.view(key)
         if view is None:
             return "ignore"
-        chosen = action(alert, found, view, slack_seconds=self._slack)
+        chosen = self._action(alert, found, view)
         now = self._clock.now()
         cause = _cause(alert, found, chosen, event, now)
         if chosen.kind == "abort":
@@ -221,9 +262,7 @@ def _cause(alert: Alert, found: Match, chosen: Action, event: Event | None, now:
         actor="",
         event_id=event.id if event else "",
         started_at=alert.starts_at,
-        received_at=event.extensions.get("recordedtime", format_time_ms(now))
-        if event
-        else format_time_ms(now),
+        received_at=format_time_ms(recorded_at(event) if event else now),
     )
 
 

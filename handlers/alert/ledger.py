@@ -7,6 +7,7 @@ compare-and-swap, so that every replica and every restart sees the same alerts.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
@@ -15,12 +16,10 @@ import structlog
 from agent.cluster.port import KINDS, Cluster
 from agent.errors import AlreadyExists, Conflict, NotFound, SerinusError, Unavailable
 from agent.events.catalogue import Alert
-from handlers.alert.webhook import nanoseconds
+from handlers.alert.memory import Memory, read_memory
 
 log = structlog.get_logger(__name__)
 
-MAX_ALERTS: Final = 500
-MAX_BYTES: Final = 256 * 1024
 ATTEMPTS: Final = 6
 _CONFIG_MAP: Final = KINDS["ConfigMap"]
 _KEY: Final = "alerts.json"
@@ -30,23 +29,41 @@ Alerts = tuple[Alert, ...]
 
 @dataclass(eq=False, slots=True)
 class _Change:
-    """One change that somebody waits for."""
+    """One change that somebody waits for.
 
-    make: Callable[[Alerts], Alerts]
+    Attributes:
+        make: the memory with it; None when a later word has made it void.
+        counts: whether it was not void.
+    """
+
+    make: Callable[[Memory], Memory | None]
+    counts: bool = True
     done: bool = False
     error: SerinusError | None = None
 
 
 class Source(Protocol):
-    """Where the alerts that fire now are known."""
+    """Where the alerts that fire now are known. Of every event it is told when it came in (`told`)."""
 
     async def active(self) -> Alerts:
         """Alerts that fire now. Raises Unavailable when it cannot be told."""
         ...
 
-    async def fired(self, alert: Alert) -> None: ...
+    async def fired(self, alert: Alert, told: datetime) -> bool:
+        """Note that it fires; False when it is known to be over by a later word."""
+        ...
 
-    async def resolved(self, alert: Alert) -> None: ...
+    async def resolved(self, alert: Alert, told: datetime, *, matched: bool) -> bool:
+        """Note that it is over; False when it is known to fire by a later word.
+
+        Args:
+            matched: it is about a rollout, so that the word that it fires would count.
+        """
+        ...
+
+    async def is_over(self, alert: Alert, told: datetime) -> bool:
+        """Whether this firing is over, although an event says that it fires."""
+        ...
 
     @property
     def live(self) -> bool:
@@ -67,35 +84,38 @@ class ConfigMapLedger:
         self._swapping = asyncio.Lock()
 
     async def active(self) -> Alerts:
-        return (await self._load())[0]
+        return tuple(item.alert for item in (await self._load())[0].firing)
 
-    async def fired(self, alert: Alert) -> None:
+    async def fired(self, alert: Alert, told: datetime) -> bool:
         slim = msgspec.structs.replace(alert, generator_url="", external_url="", group_key="")
-        await self._change(lambda alerts: (*_without(alerts, slim), slim))
+        return await self._change(lambda memory: memory.fires(slim, told))
 
-    async def resolved(self, alert: Alert) -> None:
-        await self._change(lambda alerts: _without(alerts, alert))
+    async def resolved(self, alert: Alert, told: datetime, *, matched: bool) -> bool:
+        return await self._change(lambda memory: memory.ends(alert, told, remember=matched))
 
-    async def _load(self) -> tuple[Alerts, str]:
-        """The alerts and the resource version they were read at, "" when there is no ConfigMap."""
+    async def is_over(self, alert: Alert, told: datetime) -> bool:
+        return (await self._load())[0].is_over(alert, told)
+
+    async def _load(self) -> tuple[Memory, str]:
+        """The memory and the resource version it was read at, "" when there is no ConfigMap."""
         try:
             found = await self._cluster.get(_CONFIG_MAP, self._namespace, self._name)
         except NotFound:
-            return (), ""
-        text = (found.get("data") or {}).get(_KEY, "[]")
+            return Memory(), ""
+        text = (found.get("data") or {}).get(_KEY, "{}")
         try:
-            alerts = tuple(msgspec.json.decode(text, type=list[Alert]))
-        except msgspec.MsgspecError as error:
+            memory = read_memory(text)
+        except ValueError as error:
             # Somebody edited it. Losing it costs a level check, never a live alert.
             log.error(
                 "alert.ledger_unreadable",
                 configmap=f"{self._namespace}/{self._name}",
                 error=str(error),
             )
-            alerts = ()
-        return alerts, str(found["metadata"]["resourceVersion"])
+            memory = Memory()
+        return memory, str(found["metadata"]["resourceVersion"])
 
-    async def _change(self, make: Callable[[Alerts], Alerts]) -> None:
+    async def _change(self, make: Callable[[Memory], Memory | None]) -> bool:
         """One swap carries all changes that came while the one before was under way.
 
         In a storm of alerts each would else lose its swap to the others of this very process.
@@ -107,6 +127,7 @@ class ConfigMapLedger:
                 await self._carry_out(change)
         if change.error is not None:
             raise change.error
+        return change.counts
 
     async def _carry_out(self, own: _Change) -> None:
         batch, self._waiting = self._waiting, []
@@ -127,8 +148,10 @@ class ConfigMapLedger:
             before, version = await self._load()
             after = before
             for change in batch:
-                after = change.make(after)
-            after = _bounded(after)
+                made = change.make(after)
+                change.counts = made is not None
+                after = after if made is None else made
+            after = self._bounded(after)
             if after == before:
                 return
             data = {_KEY: msgspec.json.encode(after).decode()}
@@ -147,23 +170,10 @@ class ConfigMapLedger:
             f"lost the swap on ConfigMap {self._namespace}/{self._name} {ATTEMPTS} times"
         )
 
-
-def same(one: Alert, other: Alert) -> bool:
-    """Whether two alerts are one firing: fingerprint and the instant of startsAt."""
-    return one.fingerprint == other.fingerprint and nanoseconds(one.starts_at) == nanoseconds(
-        other.starts_at
-    )
-
-
-def _without(alerts: Alerts, gone: Alert) -> Alerts:
-    return tuple(alert for alert in alerts if not same(alert, gone))
-
-
-def _bounded(alerts: Alerts) -> Alerts:
-    """The newest alerts that fit; what falls out is still seen when its webhook repeats."""
-    kept = alerts[-MAX_ALERTS:]
-    while kept and len(msgspec.json.encode(kept)) > MAX_BYTES:
-        kept = kept[1:]
-    if len(kept) < len(alerts):
-        log.warning("alert.ledger_full", dropped=len(alerts) - len(kept), kept=len(kept))
-    return kept
+    def _bounded(self, memory: Memory) -> Memory:
+        """The newest alerts that fit; what falls out is still seen when its webhook repeats."""
+        kept = memory.bounded()
+        dropped = len(memory.firing) - len(kept.firing)
+        if dropped:
+            log.warning("alert.ledger_full", dropped=dropped, kept=len(kept.firing))
+        return kept

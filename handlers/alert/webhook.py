@@ -16,6 +16,7 @@ from agent.api.times import format_time_ms, parse_time
 from agent.errors import Refused
 from agent.events.catalogue import ALERT_FIRING, ALERT_RESOLVED, Alert
 from agent.events.event import Event
+from agent.events.recorded import RECORDED
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +117,7 @@ def _event(alert: _Alert, index: int, webhook: _Webhook, now: datetime) -> Event
         time=starts_at if firing else _ended(alert, now),
         subject=alert.labels.get("alertname", ""),
         datacontenttype="application/json",
-        extensions={"partitionkey": alert.fingerprint, "recordedtime": format_time_ms(now)},
+        extensions={"partitionkey": alert.fingerprint, RECORDED: format_time_ms(now)},
         data=msgspec.json.encode(
             Alert(
                 fingerprint=alert.fingerprint,

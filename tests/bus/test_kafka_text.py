@@ -36,7 +36,7 @@ def a_record(
 
 
 def test_an_event_is_one_line() -> None:
-    assert text_of(a_record(message="weight 0 -> 20"), None).split() == [
+    assert text_of(a_record(message="weight 0 -> 20")).split() == [
         "2026-05-01T10:03:12.412Z",
         "serinus.rollouts/3@41",
         "rollout.weight",
@@ -46,13 +46,15 @@ def test_an_event_is_one_line() -> None:
 
 
 def test_an_event_without_message_shows_what_matters() -> None:
-    line = text_of(a_record("dev.serinus.alert.firing.v1", labels={"alertname": "Bad"}), None)
+    line = text_of(a_record("dev.serinus.alert.firing.v1", labels={"alertname": "Bad"}))
     assert line.endswith('alert.firing        shop/web  {"labels":{"alertname":"Bad"}}')
 
 
 def test_what_is_no_event_says_why() -> None:
-    record = Record(topic="t", value=b"\x1b[31mred\xff" + b"x" * 1000, partition=0, offset=7)
-    line = text_of(record, AT)
+    record = Record(
+        topic="t", value=b"\x1b[31mred\xff" + b"x" * 1000, partition=0, offset=7, published_at=AT
+    )
+    line = text_of(record)
     assert line.startswith("2026-05-01T10:03:12.412Z  t/0@7")
     assert "header ce-specversion is missing" in line
     assert "\x1b" not in line
@@ -60,13 +62,13 @@ def test_what_is_no_event_says_why() -> None:
 
 
 def test_a_dead_letter_says_where_it_is_from_and_why() -> None:
-    line = text_of(dead_letter(a_record(message="m"), "no such rollout"), AT)
+    line = text_of(dead_letter(a_record(message="m"), "no such rollout"))
     assert line.startswith("2026-05-01T10:03:12.412Z  serinus.rollouts.dlq/-1@-1")
     assert line.endswith("[dead letter of serinus.rollouts/3@41: no such rollout]")
 
 
 def test_what_could_not_be_read_is_shown_as_such() -> None:
-    line = text_of(Record(topic="t", partition=0, offset=7), None, "CorruptRecord: bad")
+    line = text_of(Record(topic="t", partition=0, offset=7), "CorruptRecord: bad")
     assert line.split(maxsplit=3) == ["-", "t/0@7", "unreadable", "CorruptRecord: bad"]
 
 
@@ -78,11 +80,11 @@ def test_what_could_not_be_read_is_shown_as_such() -> None:
 def test_nothing_in_an_event_moves_the_cursor(hostile: str) -> None:
     assert printable(f"a{hostile}b").isprintable()
     if hostile != "\ud800":
-        assert text_of(a_record(message=f"a{hostile}b"), None).isprintable()
+        assert text_of(a_record(message=f"a{hostile}b")).isprintable()
 
 
 def test_a_line_of_json_has_the_event_and_its_place() -> None:
-    item = msgspec.json.decode(json_of(a_record(message="m"), AT))
+    item = msgspec.json.decode(json_of(a_record(message="m")))
     assert (item["topic"], item["partition"], item["offset"], item["key"]) == (
         "serinus.rollouts",
         3,
@@ -95,11 +97,11 @@ def test_a_line_of_json_has_the_event_and_its_place() -> None:
 
 def test_a_line_of_json_of_what_is_no_event_has_the_problem() -> None:
     record = dead_letter(Record(topic="t", value=b"\xff", partition=0, offset=7), "why")
-    item = msgspec.json.decode(json_of(record, AT))
+    item = msgspec.json.decode(json_of(record))
     assert item["deadLetter"] == {"reason": "why", "from": "t/0@7"}
     assert item["value"] == "\\xff"
     assert "ce-specversion" in item["problem"]
-    item = msgspec.json.decode(json_of(Record(topic="t"), None, "Corrupt"))
+    item = msgspec.json.decode(json_of(Record(topic="t"), "Corrupt"))
     assert item["problem"] == "Corrupt"
 
 

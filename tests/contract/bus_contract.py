@@ -6,6 +6,7 @@ Nothing here waits for a time: only for a condition, with a deadline.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import pytest
@@ -132,6 +133,10 @@ async def a_record_arrives_as_it_was_published(stage: BusStage) -> None:
     assert all(record.offset >= 0 and 0 <= record.partition < stage.partitions for record in got)
     seen = {(record.key, record.value, record.headers) for record in got}
     assert seen == {(record.key, record.value, record.headers) for record in published}
+    now = datetime.now(UTC)
+    for record in got:
+        assert record.published_at is not None
+        assert abs((now - record.published_at).total_seconds()) < DEADLINE_SECONDS
     keyed = next(record for record in got if record.key == b"k")
     assert keyed.partition == partition_of(b"k", stage.partitions), "as Kafka's Java client does it"
 

@@ -16,6 +16,7 @@ from agent.bus.topics import INBOX, URGENT, record_of
 from agent.clock import SystemClock
 from agent.errors import Conflict, Forbidden, Refused, Retry, Unavailable
 from agent.events.event import Event
+from agent.events.recorded import recorded
 from tests.contract.bus_contract import (
     CONTRACT,
     Clause,
@@ -214,6 +215,23 @@ async def test_what_cannot_be_used_is_a_dead_letter_with_its_bytes_and_the_reaso
     assert b"not JSON" in (told["dlq-reason"] or b"")
     (second,) = bus.kept[f"{INBOX}.dlq"]
     assert b"no such rollout" in (dict(second.headers)["dlq-reason"] or b"")
+
+
+async def test_what_does_not_state_when_it_came_in_did_so_when_it_was_published(
+    bus: MemoryBus,
+) -> None:
+    seen: list[str] = []
+
+    async def take(event: Event) -> None:
+        seen.append(event.extensions["recordedtime"])
+
+    inbox, published_at = Inbox(bus, {"dev.test": take}), datetime(2026, 1, 2, tzinfo=UTC)
+    for event in (an_event("1"), recorded(an_event("2"), datetime(2026, 1, 1, tzinfo=UTC))):
+        record = msgspec.structs.replace(record_of(event), published_at=published_at)
+        # However often it is delivered.
+        await inbox.receive(record)
+        await inbox.receive(record)
+    assert seen == ["2026-01-02T00:00:00.000Z"] * 2 + ["2026-01-01T00:00:00.000Z"] * 2
 
 
 async def test_a_bug_of_ours_stops_nothing_behind_it(bus: MemoryBus) -> None:

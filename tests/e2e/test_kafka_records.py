@@ -48,6 +48,18 @@ async def test_a_topic_that_does_not_exist_is_named_at_once(broker: Broker) -> N
         await stage.bus.publish(a_record("fine"))
 
 
+async def test_the_first_records_of_a_client_find_their_topics(broker: Broker) -> None:
+    """aiokafka answers who asks for a second topic with the answer to what was asked about the first one."""
+    async with staged(broker.address) as stage:
+        for steps in range(8):
+            async with stage.another_bus() as bus, asyncio.TaskGroup() as group:
+                group.create_task(bus.publish(a_record("first")))
+                # The second one comes at every moment of the first one's question.
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                group.create_task(bus.publish(a_record("second", topic=URGENT)))
+
+
 async def test_created_topics_are_waited_for_until_they_can_be_used(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

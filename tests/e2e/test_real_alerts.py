@@ -5,6 +5,7 @@ One agent drives all of them; each case has a rollout of its own that stands at 
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -13,8 +14,10 @@ import pytest_asyncio
 
 from agent.api.meta import Object
 from agent.api.names import ABORT_ON, FREEZE, ON_ALERT
+from agent.api.times import parse_time
 from agent.bus.topics import DEAD_LETTER_SUFFIX, INBOX, URGENT
 from agent.cluster.port import KINDS
+from handlers.alert.handler import FRESH_SECONDS
 from tests.e2e.alerts import Alert, alert, fire, resolve
 from tests.e2e.bed.run import Run
 from tests.e2e.canary import Canary
@@ -68,7 +71,13 @@ CASES: Final = {
     "is to hold": Case("held", {"rollout": "$"}, {ON_ALERT: "hold"}),
     "is to abort": Case("aborted", WARNING, {ON_ALERT: "abort"}),
 }  # fmt: skip
-EXPOSED: Final = ("one-of-two", "other-of-two", "level", *(f"case-{n}" for n in range(len(CASES))))
+EXPOSED: Final = (
+    "one-of-two",
+    "other-of-two",
+    "level",
+    "again",
+    *(f"case-{n}" for n in range(len(CASES))),
+)
 QUIET: Final = ("late", "frozen")
 AT_ONCE: Final = 6
 
@@ -244,6 +253,39 @@ async def test_a_resolved_alert_ends_a_hold_and_never_an_abort(shop: Shop) -> No
     await canary.until_quiet()
     status = await canary.status()
     assert (status["abort"], status["phase"], await canary.weight()) == (True, "Degraded", 0)
+
+
+async def test_an_alert_that_comes_off_kafka_again_after_its_end_does_nothing(shop: Shop) -> None:
+    """As after the death of who had not committed it."""
+    canary, kafka = shop.canaries["again"], shop.stage.kafka
+    warning = await shop.fire("again", WARNING)
+    await canary.until_held()
+    await shop.until_consumed("firing", warning.labels)
+    (record,) = [
+        record
+        for record in await kafka.records(kafka.name(URGENT))
+        if b"Alert-again" in (record.value or b"")
+    ]
+    await shop.resolve(warning)
+    await canary.until_announced("held", "released")
+    told_at = parse_time(msgspec.json.decode(record.value or b"")["recordedtime"])
+    late = told_at + timedelta(seconds=FRESH_SECONDS)
+
+    async def is_old() -> bool:
+        return datetime.now(UTC) > late
+
+    await until(is_old, "it is an old word")
+    async with kafka.foreign_producer() as producer:
+        await producer.send_and_wait(
+            kafka.name(URGENT), record.value, key=record.key, headers=list(record.headers)
+        )
+
+    async def is_known_as_over() -> bool:
+        return bool(shop.stage.said("alert.over"))
+
+    await until(is_known_as_over, "it is known as over", context=shop.stage.agent)
+    assert not await canary.held()
+    assert len(canary.told.of_type("held", "again")) == 1
 
 
 async def test_an_alert_that_is_older_than_the_rollout_holds_it_before_any_traffic(

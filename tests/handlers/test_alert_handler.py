@@ -2,62 +2,26 @@
 
 import copy
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
 from typing import Any, cast
 
 import msgspec
 import pytest
 
-from agent.api.holds import Hold, decode_holds
+from agent.api.holds import Hold
 from agent.api.meta import Key, Object
 from agent.api.names import ABORT_ON, HOLDS, ON_ALERT
-from agent.api.times import format_time
 from agent.cluster.port import KINDS
 from agent.engine.port import Engine, Outcome, View
 from agent.errors import Refused, SerinusError, Unavailable
-from agent.events.catalogue import ALERT_FIRING, ALERT_RESOLVED, Alert, Cause
-from agent.events.event import Event
+from agent.events.catalogue import Alert, Cause
 from handlers.alert.handler import AlertHandler
 from handlers.alert.ledger import ConfigMapLedger
 from tests.engine.shop import STEPS, annotations, shop
+from tests.handlers.alerting import an_event, handler_of, holds, in_shop, resolved
 from tests.simulation.manifests import KEY, rollout, service, virtual_service
 from tests.simulation.scenario import is_promoted, is_rolled_back, set_image
 from tests.simulation.virtual import run
 from tests.simulation.world import World
-
-
-def an_event(world: World, *, ago: float = 0.0, **labels: str) -> Event:
-    """An alert that started some seconds ago."""
-    data = Alert(
-        fingerprint="-".join(labels.values()) or "f",
-        starts_at=format_time(world.clock.now() - timedelta(seconds=ago)),
-        labels={"alertname": "Errors", "namespace": "shop", **labels},
-        annotations={"summary": "5xx above 5 %"},
-    )
-    return Event(
-        id="e1",
-        source="/alertmanager",
-        type=ALERT_FIRING,
-        time=world.clock.now(),
-        datacontenttype="application/json",
-        data=msgspec.json.encode(data),
-    )
-
-
-def resolved(event: Event) -> Event:
-    return msgspec.structs.replace(event, type=ALERT_RESOLVED)
-
-
-def handler_of(world: World) -> AlertHandler:
-    ledger = ConfigMapLedger(world.store, namespace="default")
-    return AlertHandler(world.engine, ledger, world.clock)
-
-
-def holds(world: World, name: str = "web") -> list[str]:
-    found = world.store.peek("Rollout", "shop", name)
-    assert found is not None
-    kept = decode_holds((found["metadata"].get("annotations") or {}).get(HOLDS, ""))
-    return [hold.fingerprint for hold in kept]
 
 
 def view_of(world: World) -> View:
@@ -75,14 +39,6 @@ async def annotate(world: World, key: str, value: str) -> None:
         within=5,
         what="the annotation in the cache",
     )
-
-
-def in_shop(test: Callable[[World], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with shop() as world:
-            await test(world)
-
-    run(main())
 
 
 def test_a_critical_alert_takes_the_new_version_off_with_its_evidence() -> None:
@@ -308,9 +264,10 @@ def test_an_unreadable_ledger_is_started_over() -> None:
         ledger = ConfigMapLedger(world.store, namespace="default")
         assert await ledger.active() == ()
         alert = msgspec.json.decode(an_event(world, a="b").data, type=Alert)
-        await ledger.fired(alert)
+        now = world.clock.now()
+        await ledger.fired(alert, now)
         assert [item.fingerprint for item in await ledger.active()] == ["b"]
-        await ledger.resolved(alert)
+        await ledger.resolved(alert, now, matched=True)
         assert await ledger.active() == ()
 
     in_shop(test)

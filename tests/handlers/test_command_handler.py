@@ -37,7 +37,6 @@ class Given:
         self.counted: list[tuple[str, str]] = []
         self._handler = CommandHandler(
             world.engine,
-            world.clock,
             allowed_sources=["/ci/*"],
             counted=lambda command, outcome: self.counted.append((command, outcome)),
         )

@@ -36,7 +36,7 @@ class Given:
     def __init__(self, world: World) -> None:
         self.world = world
         self.counted: list[str] = []
-        self.handler = DeploymentHandler(world.engine, world.clock, counted=self.counted.append)
+        self.handler = DeploymentHandler(world.engine, counted=self.counted.append)
 
     def event(self, type_: str, data: dict[str, Any]) -> Event:
         return Event(

@@ -1,7 +1,7 @@
 """The ledger in a storm: one ConfigMap, many alerts at the same moment."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from handlers.alert.ledger import ConfigMapLedger
 
 pytestmark = pytest.mark.looptime(start=0)
 MANY = 100
+AT = datetime(2026, 5, 1, 10, tzinfo=UTC)
 
 
 class Far(LocalCluster):
@@ -60,10 +61,12 @@ def numbers(alerts: tuple[Alert, ...]) -> list[int]:
 async def test_all_of_a_storm_are_noted_by_a_few_writes() -> None:
     cluster = Far()
     ledger = ConfigMapLedger(cluster, namespace="default")
-    await asyncio.gather(*(ledger.fired(an_alert(number)) for number in range(MANY)))
+    await asyncio.gather(*(ledger.fired(an_alert(number), AT) for number in range(MANY)))
     assert numbers(await ledger.active()) == list(range(MANY))
     assert cluster.writes == 2, "the first one, and all that came meanwhile"
-    await asyncio.gather(*(ledger.resolved(an_alert(number)) for number in range(MANY)))
+    await asyncio.gather(
+        *(ledger.resolved(an_alert(number), AT, matched=True) for number in range(MANY))
+    )
     assert await ledger.active() == ()
     assert cluster.writes == 4
 
@@ -71,7 +74,7 @@ async def test_all_of_a_storm_are_noted_by_a_few_writes() -> None:
 async def test_two_replicas_lose_nothing_to_each_other() -> None:
     cluster = Far()
     one, two = (ConfigMapLedger(cluster, namespace="default") for _ in range(2))
-    calls = [(one, two)[number % 2].fired(an_alert(number)) for number in range(MANY)]
+    calls = [(one, two)[number % 2].fired(an_alert(number), AT) for number in range(MANY)]
     await asyncio.gather(*calls)
     assert sorted(numbers(await one.active())) == list(range(MANY))
 
@@ -80,21 +83,21 @@ async def test_who_waited_for_a_swap_that_failed_hears_of_it_at_once() -> None:
     cluster = Far()
     ledger = ConfigMapLedger(cluster, namespace="default")
     cluster.down = True
-    calls = (ledger.fired(an_alert(number)) for number in range(MANY))
+    calls = (ledger.fired(an_alert(number), AT) for number in range(MANY))
     failed = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(error, Unavailable) for error in failed)
     assert asyncio.get_running_loop().time() < 0.1, "not one try after the other"
     cluster.down = False
-    await ledger.fired(an_alert(7))
+    await ledger.fired(an_alert(7), AT)
     assert numbers(await ledger.active()) == [7], "who was told that it failed sends it again"
 
 
 async def test_a_cancelled_one_takes_nobody_s_change_with_it() -> None:
     cluster = Far()
     ledger = ConfigMapLedger(cluster, namespace="default")
-    first = asyncio.create_task(ledger.fired(an_alert(0)))
+    first = asyncio.create_task(ledger.fired(an_alert(0), AT))
     await asyncio.sleep(0.001)
-    others = [asyncio.create_task(ledger.fired(an_alert(number))) for number in range(1, 5)]
+    others = [asyncio.create_task(ledger.fired(an_alert(number), AT)) for number in range(1, 5)]
     await asyncio.sleep(0.001)
     first.cancel()
     await asyncio.sleep(0.001)
@@ -103,3 +106,20 @@ async def test_a_cancelled_one_takes_nobody_s_change_with_it() -> None:
     await asyncio.gather(*others[1:])
     assert {2, 3, 4} <= set(numbers(await ledger.active()))
     assert [task.cancelled() for task in (first, others[0])] == [True, True]
+
+
+async def test_of_each_change_in_a_swap_it_is_told_whether_it_counts() -> None:
+    ledger = ConfigMapLedger(Far(), namespace="default")
+    early, late = AT, AT + timedelta(seconds=1)
+    assert await ledger.resolved(an_alert(1), late, matched=True)
+    assert await ledger.fired(an_alert(2), late)
+    counts = await asyncio.gather(
+        ledger.fired(an_alert(0), early),
+        ledger.fired(an_alert(1), early),
+        ledger.resolved(an_alert(2), early, matched=True),
+        ledger.resolved(an_alert(3), early, matched=False),
+    )
+    assert list(counts) == [True, False, False, True]
+    assert numbers(await ledger.active()) == [2, 0]
+    told = [(await ledger.is_over(an_alert(number), early)) for number in range(4)]
+    assert told == [False, True, False, False]

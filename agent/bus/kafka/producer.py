@@ -169,12 +169,14 @@ class Producer:
     async def _know(self, client: AIOKafkaProducer, topic: str) -> None:
         """Fail at once for a topic that does not exist; aiokafka would ask on for its request timeout."""
         cluster = client.client.cluster
-        if cluster.partitions_for_topic(topic) is not None:
-            return
         try:
             async with asyncio.timeout(METADATA_SECONDS):
-                client.client.add_topic(topic)
-                await client.client.force_metadata_update()
+                # The first answer may be to a question that was on its way before this topic was part of it.
+                for _ in range(2):
+                    if cluster.partitions_for_topic(topic) is not None:
+                        return
+                    client.client.add_topic(topic)
+                    await client.client.force_metadata_update()
         except TimeoutError as error:
             raise Unavailable(f"topic {topic}: the brokers do not say who leads it") from error
         if cluster.partitions_for_topic(topic) is None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -184,4 +185,13 @@ def record_of(record: ConsumerRecord) -> Record:
         headers=tuple(record.headers),
         partition=record.partition,
         offset=record.offset,
+        published_at=_moment(record.timestamp),
     )
+
+
+def _moment(milliseconds: int) -> datetime | None:
+    """A record's time; whoever publishes may state any number, or -1 for none."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds >= 0 else None
+    except (OverflowError, OSError, ValueError):
+        return None

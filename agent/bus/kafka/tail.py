@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agent.bus.kafka.connection import (
@@ -29,10 +29,9 @@ PROBE_MS: Final = 100
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A record and when it was published; `unreadable` says why it could not be read off the brokers."""
+    """A record; `unreadable` says why it could not be read off the brokers."""
 
     record: Record
-    published_at: datetime | None
     unreadable: str = ""
 
 
@@ -92,7 +91,7 @@ async def tail(
                 continue
             records = [record for batch in fetched.values() for record in batch]
             for record in sorted(records, key=lambda record: record.timestamp):
-                yield _seen(record)
+                yield Seen(record_of(record))
 
 
 async def _past_unreadable(consumer: AIOKafkaConsumer) -> AsyncIterator[Seen]:
@@ -108,11 +107,11 @@ async def _past_unreadable(consumer: AIOKafkaConsumer) -> AsyncIterator[Seen]:
                 offset = await consumer.position(place)
                 consumer.seek(place, offset + 1)
                 record = Record(topic=place.topic, partition=place.partition, offset=offset)
-                yield Seen(record, None, f"{type(error).__name__}: {error}")
+                yield Seen(record, f"{type(error).__name__}: {error}")
                 passed = True
             else:
                 for record in fetched.get(place, ()):
-                    yield _seen(record)
+                    yield Seen(record_of(record))
 
 
 @asynccontextmanager
@@ -168,7 +167,3 @@ async def _begin(
             await consumer.seek_to_end(place)
         else:
             consumer.seek(place, found.offset)
-
-
-def _seen(record: ConsumerRecord) -> Seen:
-    return Seen(record_of(record), datetime.fromtimestamp(record.timestamp / 1000, UTC))

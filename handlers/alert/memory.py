@@ -1,0 +1,109 @@
+"""What the ledger remembers of alerts: which fire, and of which firings it is known that they are over. Pure.
+
+A firing is a fingerprint and the instant of its startsAt. The word that came in last about it counts, not the one
+that arrives last: a bus delivers again what nobody committed. That a firing is over is no end for good, either: an
+Alertmanager that hears nothing of an alert for a while resolves it, and when it hears of it again, it fires with the
+startsAt that it had.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from agent.events.catalogue import Alert
+from handlers.alert.webhook import nanoseconds
+
+MAX_FIRING: Final = 500
+MAX_OVER: Final = 500
+MAX_BYTES: Final = 256 * 1024
+"""Of the alerts that fire; the firings that are over are small."""
+
+Told = Annotated[datetime, msgspec.Meta(tz=True)]
+"""When a word came in."""
+
+
+Item = TypeVar("Item")
+
+
+class Firing(msgspec.Struct, frozen=True):
+    """An alert that fires, by the word of `told`."""
+
+    told: Told
+    alert: Alert
+
+
+class Over(msgspec.Struct, frozen=True, rename="camel"):
+    """A firing that is over, by the word of `told`."""
+
+    told: Told
+    fingerprint: str
+    starts_at: str
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Alerts that fire and firings that are over, both in the order in which they were noted."""
+
+    firing: tuple[Firing, ...] = ()
+    over: tuple[Over, ...] = ()
+
+    def fires(self, alert: Alert, told: datetime) -> "Memory | None":
+        """With this alert firing; None when a later word says that it is over."""
+        if self.is_over(alert, told):
+            return None
+        known = tuple(item for item in self.firing if same(item.alert, alert))
+        latest = max((told, *(item.told for item in known)))
+        return Memory(
+            firing=(*_without(self.firing, known), Firing(latest, alert)),
+            over=tuple(item for item in self.over if not same(item, alert)),
+        )
+
+    def ends(self, alert: Alert, told: datetime, *, remember: bool) -> "Memory | None":
+        """With this firing over; None when a later word says that it fires.
+
+        Args:
+            remember: note it although nothing is known of its beginning: that word may be on its way.
+        """
+        began = tuple(item for item in self.firing if same(item.alert, alert))
+        if any(item.told > told for item in began):
+            return None
+        if not began and not remember:
+            return self
+        known = tuple(item for item in self.over if same(item, alert))
+        latest = max((told, *(item.told for item in known)))
+        end = Over(latest, alert.fingerprint, alert.starts_at)
+        return Memory(_without(self.firing, began), (*_without(self.over, known), end))
+
+    def is_over(self, alert: Alert, told: datetime) -> bool:
+        """Whether a later word than this one says that the firing is over."""
+        return any(item.told > told and same(item, alert) for item in self.over)
+
+    def bounded(self) -> "Memory":
+        """The newest that fit."""
+        firing = self.firing[-MAX_FIRING:]
+        while firing and len(msgspec.json.encode(firing)) > MAX_BYTES:
+            firing = firing[1:]
+        return Memory(firing, self.over[-MAX_OVER:])
+
+
+def read_memory(text: str) -> Memory:
+    """The memory as it was stored. Raises ValueError with what is wrong with it."""
+    try:
+        memory = msgspec.json.decode(text, type=Memory)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
+    begun = [item.alert.starts_at for item in memory.firing]
+    for starts_at in (*begun, *(item.starts_at for item in memory.over)):
+        nanoseconds(starts_at)
+    return memory
+
+
+def same(one: Alert | Over, other: Alert | Over) -> bool:
+    """Whether two are one firing."""
+    return one.fingerprint == other.fingerprint and nanoseconds(one.starts_at) == nanoseconds(
+        other.starts_at
+    )
+
+
+def _without(items: tuple[Item, ...], gone: tuple[Item, ...]) -> tuple[Item, ...]:
+    return tuple(item for item in items if item not in gone)
