@@ -69,7 +69,7 @@ class CommandHandler:
         key = Key(request.namespace, request.name)
         cause = self._cause(command, request, event)
         if command == "abort":
-            return await self._engine.abort(key, cause)
+            return await self._engine.abort(key, cause, request.expect)
         options: dict[str, Any] = {}
         if request.to_revision:
             options["toRevision"] = request.to_revision

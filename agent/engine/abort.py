@@ -28,7 +28,7 @@ from agent.engine.revision import event_data, revision_number
 from agent.engine.rollback import Rollback, Taken
 from agent.engine.write import Writer, version_of
 from agent.errors import Conflict
-from agent.events.catalogue import Cause, Timings, Transition, Weights
+from agent.events.catalogue import Cause, Expect, Timings, Transition, Weights
 from agent.rollout.types import Announcement, Record
 
 log = structlog.get_logger(__name__)
@@ -54,19 +54,27 @@ class AbortPath:
     reach: Reach
     timed: Callable[[float], None] = lambda _seconds: None
 
-    def begin(self, key: Key, cause: Cause) -> AbortRun:
+    def begin(self, key: Key, cause: Cause, expect: Expect | None) -> AbortRun:
         """The run of one abort."""
-        return _Run(self, key, cause, self.clock.now())
+        return _Run(self, key, cause, expect, self.clock.now())
 
 
 class _Run:
     """One abort under way."""
 
-    def __init__(self, path: AbortPath, key: Key, cause: Cause, decided_at: datetime) -> None:
+    def __init__(
+        self,
+        path: AbortPath,
+        key: Key,
+        cause: Cause,
+        expect: Expect | None,
+        decided_at: datetime,
+    ) -> None:
         self._path = path
         self._key = key
         self._ref = Ref("Rollout", *key)
         self._cause = cause
+        self._expect = expect
         self._decided_at = decided_at
         self._weight_before = 0
 
@@ -74,7 +82,7 @@ class _Run:
         """Put the abort onto the object by compare-and-swap, with `aborted` in the outbox."""
         path = self._path
         intent = AbortIntent(path.writer, path.objects, path.clock, path.reach)
-        outcome = await intent.store(self._key, self._swap)
+        outcome = await intent.store(self._key, self._swap, self._expect)
         if outcome.result == "done":
             log.warning("rollout.aborted", cause=self._cause.kind, summary=self._cause.summary)
         return outcome

@@ -14,11 +14,12 @@ import structlog
 from agent.api.meta import Key, Object, Ref
 from agent.clock import Clock
 from agent.engine.crash_points import Reach
+from agent.engine.expectation import check_expected
 from agent.engine.observe import Objects
 from agent.engine.port import Outcome
 from agent.engine.write import Writer
-from agent.errors import Conflict, NotFound, SerinusError, Unavailable
-from agent.events.catalogue import Cause
+from agent.errors import Conflict, NotFound, Refused, SerinusError, Unavailable
+from agent.events.catalogue import Cause, Expect
 
 log = structlog.get_logger(__name__)
 
@@ -42,18 +43,21 @@ class AbortRun(Protocol):
         ...
 
 
+Begin = Callable[[Key, Cause, Expect | None], AbortRun]
+"""Makes the run of one abort."""
+
+
 class Aborts:
     """Aborts rollouts, one run at a time each.
 
     Args:
-        begin: makes the run of one abort.
         spawn: starts a task that the engine owns: the caller's cancellation does not stop an abort.
         suspended: keeps a rollout's lane from starting passes, and ends the running one's right to write.
     """
 
     def __init__(
         self,
-        begin: Callable[[Key, Cause], AbortRun],
+        begin: Begin,
         *,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         suspended: Callable[[Key], AbstractContextManager[None]] = lambda _key: nullcontext(),
@@ -69,20 +73,19 @@ class Aborts:
         """Whether an abort waits or is under way: all else can wait a little."""
         return bool(self._active)
 
-    async def abort(self, key: Key, cause: Cause) -> Outcome:
-        """Abort; returns once the intent is on the object (the weight follows at once, by itself).
+    async def abort(self, key: Key, cause: Cause, expect: Expect | None) -> Outcome:
+        """Abort if the rollout is as expected, or being aborted already; returns once the intent is on the object (the weight follows at once, by itself).
 
         Raises Unavailable when the intent could not be stored: the event must come again.
         """
         intent = self._active.get(key)
         if intent is None:
             intent = asyncio.get_running_loop().create_future()
-            self._spawn(self._run(key, cause, intent))
+            self._spawn(self._run(key, self._begin(key, cause, expect), intent))
             self._active[key] = intent
         return await asyncio.shield(intent)
 
-    async def _run(self, key: Key, cause: Cause, intent: asyncio.Future[Outcome]) -> None:
-        run = self._begin(key, cause)
+    async def _run(self, key: Key, run: AbortRun, intent: asyncio.Future[Outcome]) -> None:
         try:
             with self._suspended(key), structlog.contextvars.bound_contextvars(rollout=str(key)):
                 async with self._place(), asyncio.timeout(DEADLINE_SECONDS):
@@ -135,7 +138,12 @@ class AbortIntent:
         self._clock = clock
         self._reach = reach
 
-    async def store(self, key: Key, swap: Callable[[Object], Coroutine[Any, Any, None]]) -> Outcome:
+    async def store(
+        self,
+        key: Key,
+        swap: Callable[[Object], Coroutine[Any, Any, None]],
+        expect: Expect | None,
+    ) -> Outcome:
         """Have `swap` write it onto the Rollout as it is, again and again until it is there.
 
         Args:
@@ -152,7 +160,7 @@ class AbortIntent:
                     rollout = await self._writer.get(ref, urgent=True)
                 except NotFound:
                     return Outcome(result="refused", message="there is no such rollout")
-            answer = _answer(rollout)
+            answer = self._answer(rollout, expect)
             if answer is not None:
                 # The cache may be behind: only what the API server says counts as a reason not to abort.
                 if attempt == 0:
@@ -173,16 +181,19 @@ class AbortIntent:
             return Outcome(result="done", message="aborted")
         raise Unavailable("others kept writing the Rollout, or the API server does not answer")
 
-
-def _answer(rollout: Object) -> Outcome | None:
-    """Why there is nothing to abort; None when there is."""
-    status = rollout.get("status") or {}
-    current, stable = status.get("currentPodHash") or "", status.get("stableRS") or ""
-    if not current or not stable or current == stable:
-        return Outcome(result="refused", message="no update is in progress")
-    if status.get("abort"):
-        return Outcome(result="unchanged", message="it is aborted already")
-    return None
+    def _answer(self, rollout: Object, expect: Expect | None) -> Outcome | None:
+        """Why there is nothing to abort; None when there is."""
+        status = rollout.get("status") or {}
+        current, stable = status.get("currentPodHash") or "", status.get("stableRS") or ""
+        if not current or not stable or current == stable:
+            return Outcome(result="refused", message="no update is in progress")
+        try:
+            check_expected(self._objects, rollout, expect)
+        except Refused as error:
+            return Outcome(result="refused", message=str(error))
+        if status.get("abort"):
+            return Outcome(result="unchanged", message="it is aborted already")
+        return None
 
 
 def _fail(intent: asyncio.Future[Outcome], error: Exception) -> None:

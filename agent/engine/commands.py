@@ -15,12 +15,12 @@ from agent.api.names import PAUSED_BY_HOLD
 from agent.api.rollout import Rollout
 from agent.api.times import format_time
 from agent.clock import Clock
+from agent.engine.expectation import check_expected
 from agent.engine.holds import annotated, annotations_of
 from agent.engine.intents import forgetting, overruling
 from agent.engine.notes import Noted, Notes
 from agent.engine.observe import Objects
 from agent.engine.port import Outcome
-from agent.engine.revision import revision_number
 from agent.engine.swap import Change, Swap
 from agent.engine.write import Writer
 from agent.errors import NotFound, Refused
@@ -69,7 +69,7 @@ class Commands:
         make = await self._undo(key) if command == "undo" else self._makers[command]
 
         def build(rollout: Object) -> Change | Outcome:
-            self._check(rollout, expect)
+            check_expected(self._objects, rollout, expect)
             return make(rollout, read(Rollout, rollout), request)
 
         outcome = await self._swap(key, build)
@@ -89,7 +89,7 @@ class Commands:
         """Put images (by container name) into the template, wherever it is."""
 
         def build(rollout: Object) -> Change | Outcome:
-            self._check(rollout, Expect(revision=expect_revision))
+            check_expected(self._objects, rollout, Expect(revision=expect_revision))
             typed, workload = self._with_template(rollout)
             return _change(operator.set_images(typed, images), workload)
 
@@ -183,25 +183,6 @@ class Commands:
         template = (workload.get("spec") or {}).get("template")
         spec = msgspec.structs.replace(typed.spec, template=template)
         return msgspec.structs.replace(typed, spec=spec), workload
-
-    def _check(self, rollout: Object, expect: Expect | None) -> None:
-        """Raises Refused when the rollout is not what the sender saw."""
-        if expect is None:
-            return
-        status = rollout.get("status") or {}
-        owned = self._objects.owned("ReplicaSet", str(rollout["metadata"].get("uid", "")))
-        revision = revision_number(rollout, tuple(owned))
-        if expect.revision and expect.revision != revision:
-            raise Refused(f"expected {expect.revision}, it is {revision}", field="revision")
-        index = status.get("currentStepIndex")
-        if expect.step_index is not None and expect.step_index != index:
-            raise Refused(f"expected {expect.step_index}, it is {index}", field="stepIndex")
-        started = [item.get("startTime") for item in status.get("pauseConditions") or ()]
-        if expect.pause_start_time and expect.pause_start_time not in started:
-            raise Refused(
-                f"the pause that started at {expect.pause_start_time} is over",
-                field="pauseStartTime",
-            )
 
 
 def _change(

@@ -265,9 +265,9 @@ class RolloutEngine:
 
     # What people, programs and alerts want.
 
-    async def abort(self, key: Key, cause: Cause) -> Outcome:
+    async def abort(self, key: Key, cause: Cause, expect: Expect | None = None) -> Outcome:
         """The abort path (urgent). Idempotent; returns once the intent is on the object."""
-        return await self._aborts.abort(key, cause)
+        return await self._aborts.abort(key, cause, expect)
 
     async def hold(self, key: Key, hold: Hold, cause: Cause) -> Outcome:
         """Add one alert to the holds of the rollout."""
@@ -289,7 +289,7 @@ class RolloutEngine:
     ) -> Outcome:
         """A person's or program's intent, as Argo's own tools would write it, by compare-and-swap."""
         if command == "abort":
-            return await self.abort(key, cause)
+            return await self.abort(key, cause, expect)
         request = Request(cause=cause, skip=skip, options=options or {})
         outcome = await self._commands.command(key, command, request, expect)
         self._quarantine.release(key)

@@ -72,8 +72,8 @@ class Engine(Protocol):
         """The ReplicaSets that this rollout controls, from the cache."""
         ...
 
-    async def abort(self, key: Key, cause: Cause) -> Outcome:
-        """The abort path (urgent). Idempotent; returns once the intent is on the object."""
+    async def abort(self, key: Key, cause: Cause, expect: Expect | None = None) -> Outcome:
+        """The abort path (urgent). Idempotent; returns once the intent is on the object, or it is not as expected."""
         ...
 
     async def hold(self, key: Key, hold: Hold, cause: Cause) -> Outcome:

@@ -209,8 +209,8 @@ class Switch:
     def replica_sets(self, key: Key) -> Iterable[Object]:
         return self._now.replica_sets(key)
 
-    async def abort(self, key: Key, cause: Cause) -> Outcome:
-        return await self._now.abort(key, cause)
+    async def abort(self, key: Key, cause: Cause, expect: Expect | None = None) -> Outcome:
+        return await self._now.abort(key, cause, expect)
 
     async def hold(self, key: Key, hold: Hold, cause: Cause) -> Outcome:
         return await self._now.hold(key, hold, cause)

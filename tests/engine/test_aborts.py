@@ -9,7 +9,7 @@ import pytest
 from agent.api.meta import Key
 from agent.engine.aborts import AT_ONCE, SLOW_SECONDS, Aborts
 from agent.engine.port import Outcome
-from agent.events.catalogue import Cause
+from agent.events.catalogue import Cause, Expect
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -27,7 +27,7 @@ class Runs:
         self.off: dict[Key, float] = {}
         self.under_way = self.most = 0
 
-    def begin(self, key: Key, _cause: Cause) -> "Run":
+    def begin(self, key: Key, _cause: Cause, _expect: Expect | None) -> "Run":
         return Run(self, key)
 
 
@@ -61,7 +61,7 @@ async def aborting(runs: Runs) -> AsyncIterator[Aborts]:
 async def test_in_a_storm_few_run_side_by_side_and_the_first_is_over_first() -> None:
     runs = Runs(seconds=0.1)
     async with aborting(runs) as aborts:
-        outcomes = await asyncio.gather(*(aborts.abort(key, CAUSE) for key in KEYS))
+        outcomes = await asyncio.gather(*(aborts.abort(key, CAUSE, None) for key in KEYS))
         assert aborts.busy, "the last weights are on their way"
     assert [outcome.result for outcome in outcomes] == ["done"] * len(KEYS)
     assert (aborts.busy, runs.most) == (False, AT_ONCE)
@@ -75,7 +75,9 @@ async def test_those_that_hang_keep_nobody_waiting_for_long() -> None:
     runs = Runs(seconds=0.1)
     runs.slow = set(KEYS[:AT_ONCE])
     async with aborting(runs) as aborts:
-        await asyncio.gather(*(aborts.abort(key, CAUSE) for key in KEYS), return_exceptions=True)
+        await asyncio.gather(
+            *(aborts.abort(key, CAUSE, None) for key in KEYS), return_exceptions=True
+        )
     assert set(runs.off) == set(KEYS[AT_ONCE:])
     assert runs.off[KEYS[AT_ONCE]] == pytest.approx(SLOW_SECONDS + 0.2)
     assert max(runs.off.values()) == pytest.approx(SLOW_SECONDS + 0.8)

@@ -83,6 +83,24 @@ def test_anybody_may_abort() -> None:
     in_shop(test)
 
 
+def test_an_abort_of_another_revision_aborts_nothing() -> None:
+    """I4: it may come late, or again."""
+
+    async def test(given: Given) -> None:
+        world = given.world
+        await given.command("abort", expect={"revision": "1"})
+        await given.command("abort", expect={"stepIndex": 3})
+        await world.clock.sleep(3)
+        assert (world.status().get("abort"), world.weight()) == (None, 20)
+        await given.command("abort", expect={"revision": "2", "stepIndex": 1})
+        await world.until(lambda: is_rolled_back(world), within=5, what="the rollback")
+        await given.command("abort", expect={"revision": "2"})
+        outcomes = [outcome for _, outcome in given.counted]
+        assert outcomes == ["refused", "refused", "done", "unchanged"]
+
+    in_shop(test)
+
+
 @pytest.mark.parametrize(
     "command", ["promote", "promote-full", "retry", "pause", "resume", "restart", "undo"]
 )

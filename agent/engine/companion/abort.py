@@ -22,7 +22,7 @@ from agent.engine.outbox import bounded
 from agent.engine.port import Outcome
 from agent.engine.write import Writer, version_of
 from agent.errors import Conflict, SerinusError
-from agent.events.catalogue import Cause, Timings
+from agent.events.catalogue import Cause, Expect, Timings
 from agent.rollout.operator import ABORT
 
 log = structlog.get_logger(__name__)
@@ -63,23 +63,31 @@ class AbortByIntent:
     notes: Notes
     reach: Reach
 
-    def begin(self, key: Key, cause: Cause) -> AbortRun:
+    def begin(self, key: Key, cause: Cause, expect: Expect | None) -> AbortRun:
         """The run of one abort."""
-        return _Run(self, key, cause, self.clock.now())
+        return _Run(self, key, cause, expect, self.clock.now())
 
 
 class _Run:
-    def __init__(self, path: AbortByIntent, key: Key, cause: Cause, decided_at: datetime) -> None:
+    def __init__(
+        self,
+        path: AbortByIntent,
+        key: Key,
+        cause: Cause,
+        expect: Expect | None,
+        decided_at: datetime,
+    ) -> None:
         self._path = path
         self._key = key
         self._ref = Ref("Rollout", *key)
         self._cause = cause
+        self._expect = expect
         self._decided_at = decided_at
 
     async def write_intent(self) -> Outcome:
         path = self._path
         intent = AbortIntent(path.writer, path.objects, path.clock, path.reach)
-        outcome = await intent.store(self._key, self._swap)
+        outcome = await intent.store(self._key, self._swap, self._expect)
         if outcome.result == "done":
             log.warning(
                 "rollout.abort_asked",

@@ -205,9 +205,9 @@ class CompanionEngine:
 
     # What people, programs and alerts want.
 
-    async def abort(self, key: Key, cause: Cause) -> Outcome:
+    async def abort(self, key: Key, cause: Cause, expect: Expect | None = None) -> Outcome:
         """Put the intent onto the object (urgent); the engine that drives takes the weight off."""
-        return await self._aborts.abort(key, cause)
+        return await self._aborts.abort(key, cause, expect)
 
     async def hold(self, key: Key, hold: Hold, cause: Cause) -> Outcome:
         """Add one alert to the holds: the first one pauses the rollout as `kubectl argo rollouts pause` does."""
@@ -229,7 +229,7 @@ class CompanionEngine:
     ) -> Outcome:
         """A person's or program's intent, as Argo's own tools would write it, by compare-and-swap."""
         if command == "abort":
-            return await self.abort(key, cause)
+            return await self.abort(key, cause, expect)
         request = Request(cause=cause, skip=skip, options=options or {})
         outcome = await self._commands.command(key, command, request, expect)
         view = self.view(key) if command == "retry" and outcome.result == "done" else None
