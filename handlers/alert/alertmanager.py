@@ -1,9 +1,11 @@
 """Alertmanager's own API as the source of active alerts (recommended over the ledger)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from agent.api.decode import parse_json
+from agent.api.holds import Hold
 from agent.errors import Refused, Unavailable
 from agent.events.catalogue import Alert
 from agent.http import Http
@@ -16,8 +18,6 @@ _QUERY: Final = "active=true&silenced=false&inhibited=false&unprocessed=false"
 
 class AlertmanagerSource:
     """`GET /api/v2/alerts` of one Alertmanager (or of a load balancer before several)."""
-
-    live = True
 
     def __init__(self, http: Http, url: str) -> None:
         self._http = http
@@ -51,6 +51,11 @@ class AlertmanagerSource:
         """Alertmanager knows it already."""
         del alert, told, matched
         return True
+
+    async def ended(self, holds: Sequence[Hold]) -> list[Hold]:
+        """Those whose alert Alertmanager does not have among those that fire. Raises Unavailable."""
+        active = await self.active()
+        return [hold for hold in holds if not any(same(known, hold) for known in active)]
 
     async def is_over(self, alert: Alert, told: datetime) -> bool:
         """Whether Alertmanager no longer has it among those that fire. Raises Unavailable."""

@@ -13,7 +13,7 @@ from agent.api.names import HOLDS
 from agent.api.times import format_time, format_time_ms
 from agent.clock import Clock
 from agent.engine.port import Engine, View
-from agent.errors import Refused, SerinusError, Unavailable
+from agent.errors import Refused, SerinusError
 from agent.events.catalogue import Alert, Cause
 from agent.events.event import Event
 from agent.events.recorded import recorded_at
@@ -21,6 +21,7 @@ from agent.events.registry import read_data
 from handlers.alert.candidates import Candidates, candidate
 from handlers.alert.ledger import Source
 from handlers.alert.matching import Candidate, Match, Rules, match, namespace_of
+from handlers.alert.memory import same
 from handlers.alert.policy import Action, action
 from handlers.alert.webhook import nanoseconds
 
@@ -79,6 +80,7 @@ class AlertHandler:
         if await self._comes_late(alert, found, told):
             self._counted("over")
             log.info("alert.over", alert=_name(alert), fingerprint=alert.fingerprint, told=told)
+            await self._release(alert)
             return
         troubles: list[SerinusError] = []
         for key in found.keys:
@@ -122,24 +124,22 @@ class AlertHandler:
         return clear
 
     async def release_ended(self) -> None:
-        """End holds whose alert no longer fires, by Alertmanager's own word."""
-        held = [rollout for rollout in self._engine.rollouts() if _holds(rollout)]
-        if not held or not self._source.live:
+        """End holds whose alert is known to be over."""
+        held = [(Key.of(each), hold) for each in self._engine.rollouts() for hold in _holds(each)]
+        if not held:
             return
-        active = await self._source.active()
-        for rollout in held:
-            for hold in _holds(rollout):
-                if not any(_is(hold, alert) for alert in active):
-                    key = Key.of(rollout)
-                    await self._engine.release(key, hold.fingerprint, hold.starts_at)
+        ended = await self._source.ended([hold for _, hold in held])
+        for key, hold in held:
+            if hold in ended:
+                await self._engine.release(key, hold.fingerprint, hold.starts_at)
 
     async def run(self) -> None:
-        """Looks after holds until cancelled (only needed when the source is Alertmanager's API)."""
-        while self._source.live:
+        """Looks after holds until cancelled: a hold is a level, whatever became of the event of its end."""
+        while True:
             await self._clock.sleep(POLL_SECONDS)
             try:
                 await self.release_ended()
-            except Unavailable as error:
+            except SerinusError as error:
                 log.warning("alert.source_unavailable", error=str(error))
 
     async def _comes_late(self, alert: Alert, found: Match, told: datetime) -> bool:
@@ -165,7 +165,7 @@ class AlertHandler:
         """End the holds of this alert."""
         for rollout in list(self._engine.rollouts()):
             for hold in _holds(rollout):
-                if _is(hold, alert):
+                if same(hold, alert):
                     await self._engine.release(Key.of(rollout), hold.fingerprint, hold.starts_at)
 
     def _match(self, alert: Alert) -> Match:
@@ -277,12 +277,3 @@ def _holds(rollout: Object) -> tuple[Hold, ...]:
         return decode_holds(annotations.get(HOLDS, ""))
     except ValueError:
         return ()
-
-
-def _is(hold: Hold, alert: Alert) -> bool:
-    if hold.fingerprint != alert.fingerprint:
-        return False
-    try:
-        return nanoseconds(hold.starts_at) == nanoseconds(alert.starts_at)
-    except ValueError:
-        return False

@@ -5,7 +5,7 @@ compare-and-swap, so that every replica and every restart sees the same alerts.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from agent.api.holds import Hold
 from agent.cluster.port import KINDS, Cluster
 from agent.errors import AlreadyExists, Conflict, NotFound, SerinusError, Unavailable
 from agent.events.catalogue import Alert
@@ -65,16 +66,13 @@ class Source(Protocol):
         """Whether this firing is over, although an event says that it fires."""
         ...
 
-    @property
-    def live(self) -> bool:
-        """Whether `active` is Alertmanager's own word, so that an absent alert means it has ended."""
+    async def ended(self, holds: Sequence[Hold]) -> list[Hold]:
+        """Those whose alert is known to be over. Raises Unavailable when it cannot be told."""
         ...
 
 
 class ConfigMapLedger:
     """The ledger in ConfigMap `namespace/name`, oldest alert first."""
-
-    live = False
 
     def __init__(self, cluster: Cluster, *, namespace: str, name: str = "serinus-alerts") -> None:
         self._cluster = cluster
@@ -95,6 +93,10 @@ class ConfigMapLedger:
 
     async def is_over(self, alert: Alert, told: datetime) -> bool:
         return (await self._load())[0].is_over(alert, told)
+
+    async def ended(self, holds: Sequence[Hold]) -> list[Hold]:
+        memory, _ = await self._load()
+        return memory.ended(holds)
 
     async def _load(self) -> tuple[Memory, str]:
         """The memory and the resource version it was read at, "" when there is no ConfigMap."""

@@ -6,11 +6,13 @@ Alertmanager that hears nothing of an alert for a while resolves it, and when it
 startsAt that it had.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from agent.api.holds import Hold
 from agent.events.catalogue import Alert
 from handlers.alert.webhook import nanoseconds
 
@@ -78,6 +80,10 @@ class Memory(msgspec.Struct, frozen=True):
         """Whether a later word than this one says that the firing is over."""
         return any(item.told > told and same(item, alert) for item in self.over)
 
+    def ended(self, holds: Iterable[Hold]) -> list[Hold]:
+        """Those of an alert whose last word says that it is over."""
+        return [hold for hold in holds if any(same(item, hold) for item in self.over)]
+
     def bounded(self) -> "Memory":
         """The newest that fit."""
         firing = self.firing[-MAX_FIRING:]
@@ -89,20 +95,19 @@ class Memory(msgspec.Struct, frozen=True):
 def read_memory(text: str) -> Memory:
     """The memory as it was stored. Raises ValueError with what is wrong with it."""
     try:
-        memory = msgspec.json.decode(text, type=Memory)
+        return msgspec.json.decode(text, type=Memory)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
-    begun = [item.alert.starts_at for item in memory.firing]
-    for starts_at in (*begun, *(item.starts_at for item in memory.over)):
-        nanoseconds(starts_at)
-    return memory
 
 
-def same(one: Alert | Over, other: Alert | Over) -> bool:
-    """Whether two are one firing."""
-    return one.fingerprint == other.fingerprint and nanoseconds(one.starts_at) == nanoseconds(
-        other.starts_at
-    )
+def same(one: Alert | Over | Hold, other: Alert | Over | Hold) -> bool:
+    """Whether two are one firing; a startsAt that is no time, as somebody may write one, is the same as itself."""
+    if one.fingerprint != other.fingerprint:
+        return False
+    try:
+        return nanoseconds(one.starts_at) == nanoseconds(other.starts_at)
+    except ValueError:
+        return one.starts_at == other.starts_at
 
 
 def _without(items: tuple[Item, ...], gone: tuple[Item, ...]) -> tuple[Item, ...]:

@@ -54,8 +54,8 @@ def alarm(data: RolloutEvent) -> str:
     new, old = data.new or RevisionInfo(), data.old or RevisionInfo()
     lines = [
         f"🚨 <b>Rollback: {text(f'{data.namespace}/{data.name}')}</b>",
-        f"revision {text(new.revision or '?')} <code>{text(_images(new))}</code> is taken off",
-        f"all traffic goes to <code>{text(_images(old))}</code>",
+        f"revision {text(new.revision or '?')} <code>{text(_images(new))}</code> is being taken off",
+        f"all traffic goes back to <code>{text(_images(old))}</code>",
     ]
     if data.cause:
         lines.append(f"<b>{text(data.cause.kind)}</b>: {text(data.cause.summary)}")

@@ -12,7 +12,8 @@ from agent.api.meta import Key
 from agent.engine.port import Engine, Outcome
 from agent.errors import Unavailable
 from agent.events.catalogue import Alert, Cause
-from handlers.alert.handler import AlertHandler
+from agent.events.registry import read_data
+from handlers.alert.handler import POLL_SECONDS, AlertHandler
 from handlers.alert.ledger import ConfigMapLedger
 from tests.handlers.alerting import an_event, handler_of, holds, in_shop, resolved, told
 from tests.simulation.scenario import is_rolled_back, set_image
@@ -121,6 +122,27 @@ def test_an_alert_that_ends_while_it_is_applied_leaves_no_hold_behind() -> None:
         await AlertHandler(engine, ledger, world.clock).firing(firing)
         await world.until(lambda: holds(world) == [], within=1, what="no hold")
         assert await ledger.active() == ()
+
+    in_shop(test)
+
+
+def test_a_hold_whose_end_reached_nobody_ends_all_the_same() -> None:
+    """The end was noted; who noted it died before it had ended the hold."""
+
+    async def test(world: World) -> None:
+        await world.clock.sleep(30)
+        handler = handler_of(world)
+        await handler.release_ended()
+        firing = told(world, an_event(world, service="web-canary", severity="warning"))
+        await handler.firing(firing)
+        await handler.release_ended()
+        assert holds(world) == ["web-canary-warning"], "it fires"
+        ledger = ConfigMapLedger(world.store, namespace="default")
+        alert = read_data(Alert, firing)
+        assert await ledger.resolved(alert, world.clock.now(), matched=True)
+        task = asyncio.create_task(handler.run())
+        await world.until(lambda: holds(world) == [], within=POLL_SECONDS + 1, what="no hold")
+        task.cancel()
 
     in_shop(test)
 
