@@ -2,7 +2,8 @@
 and an abort that nobody carries out.
 
 The live message is level-triggered: an event only says "look again", so lost, late and doubled events
-do no harm, and a burst costs one edit. Alarms wait in order, before every live message, until Telegram has
+do no harm, and a burst costs one edit. What was last seen of a run is kept until its message says so, since
+another version may come before the chat takes that edit. Alarms wait in order, before every live message, until Telegram has
 taken or refused them; a slow chat holds up neither the rollout nor its announcements. Only a process that
 dies takes waiting alarms with it; the live message then tells the same.
 """
@@ -28,6 +29,8 @@ from handlers.telegram.render import alarm, live, unheeded
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+Run = tuple[Key, str]
+"""A rollout and the hash of the version that it brings."""
 
 PACE_SECONDS: Final = 1.0
 """Telegram takes about one message a second in a chat."""
@@ -76,8 +79,9 @@ class TelegramHandler:
         self._known: dict[str, None] = {}  # ids of alarms, the oldest first
         self._no_alarms = asyncio.Event()
         self._no_alarms.set()
-        self._shown: dict[tuple[Key, str], tuple[int, str]] = {}
-        self._notes: dict[tuple[Key, str], str] = {}
+        self._shown: dict[Run, tuple[int, str]] = {}
+        self._seen: dict[Run, str] = {}
+        self._notes: dict[Run, str] = {}
         self._woken = asyncio.Event()
         self._free_at = 0.0
 
@@ -96,6 +100,14 @@ class TelegramHandler:
         """Bring the live message of this rollout up to date soon."""
         self._dirty[key] = None
         self._woken.set()
+        view = self._engine.view(key)
+        if view is None or _run(view) not in self._shown:
+            return
+        try:
+            self._seen[_run(view)] = self._text(view)
+        except Exception:
+            # Who announces must not hear of a bug of the chat's; the edit itself counts it.
+            log.exception("telegram.failed", rollout=str(key))
 
     async def run(self) -> None:
         """Edits live messages until cancelled.
@@ -181,6 +193,7 @@ class TelegramHandler:
         if view is None or not view.current_hash:
             return
         try:
+            await self._end_others(view)
             await self._show(view)
         except (Retry, Unavailable) as error:
             self._later("live", str(key), error)
@@ -194,36 +207,49 @@ class TelegramHandler:
             log.exception("telegram.failed", rollout=str(key))
 
     async def _show(self, view: View) -> None:
-        run = (view.key, view.current_hash)
-        sets = list(self._engine.replica_sets(view.key))
-        text = live(view, sets, (self._notes.get(run, "") if view.aborted else "",))
-        stored = _stored(sets, view.current_hash)
+        run, text = _run(view), self._text(view)
+        stored = _stored(list(self._engine.replica_sets(view.key)), view.current_hash)
         message_id, before = self._shown.get(run) or (stored, "")
         if message_id and text != before:
             try:
-                await self._paced(lambda: self._client.edit(message_id, text))
-                self._remember(run, message_id, text)
-                self._counted("live", "edited")
+                await self._edit(message_id, text)
+                self._shown[run] = (message_id, text)
             except NotFound:
                 message_id = 0
         if not message_id and (view.in_progress or view.aborted):
             message_id = await self._paced(lambda: self._client.send(text, silent=True))
-            self._remember(run, message_id, text)
+            self._shown[run] = (message_id, text)
             self._counted("live", "sent")
         if message_id and stored != message_id:
             await self._engine.annotate(
                 view.key, {TELEGRAM_MESSAGE: str(message_id)}, revision=True
             )
 
+    async def _end_others(self, view: View) -> None:
+        """Older runs of the same rollout are over: their messages say what was seen of them last."""
+        for run in [known for known in self._shown if known[0] == view.key and known != _run(view)]:
+            message_id, before = self._shown[run]
+            text = self._seen.get(run, before)
+            if text != before:
+                try:
+                    await self._edit(message_id, text)
+                except (NotFound, Refused) as error:
+                    # Too old to be edited, for one: no reason not to tell of the present run.
+                    log.info("telegram.message_left", rollout=str(view.key), error=str(error))
+            del self._shown[run]
+            self._seen.pop(run, None)
+            self._notes.pop(run, None)
+
+    async def _edit(self, message_id: int, text: str) -> None:
+        await self._paced(lambda: self._client.edit(message_id, text))
+        self._counted("live", "edited")
+
+    def _text(self, view: View) -> str:
+        note = self._notes.get(_run(view), "") if view.aborted else ""
+        return live(view, list(self._engine.replica_sets(view.key)), (note,))
+
     def _has_message(self, view: View) -> bool:
         return _stored(list(self._engine.replica_sets(view.key)), view.current_hash) > 0
-
-    def _remember(self, run: tuple[Key, str], message_id: int, text: str) -> None:
-        """Keep what this run's message says; older runs of the same rollout are over."""
-        for other in [known for known in self._shown if known[0] == run[0] and known != run]:
-            del self._shown[other]
-            self._notes.pop(other, None)
-        self._shown[run] = (message_id, text)
 
     async def _paced(self, call: Callable[[], Awaitable[T]]) -> T:
         """A call, as soon as the chat takes it."""
@@ -234,6 +260,10 @@ class TelegramHandler:
             return await call()
         finally:
             self._free_at = max(self._free_at, self._clock.monotonic() + PACE_SECONDS)
+
+
+def _run(view: View) -> Run:
+    return view.key, view.current_hash
 
 
 def _stored(sets: list[Object], revision_hash: str) -> int:

@@ -10,13 +10,15 @@ import pytest
 
 from agent.api.names import TELEGRAM_MESSAGE
 from agent.errors import Refused, Unavailable
+from agent.events.catalogue import RolloutEvent
 from agent.events.decode import from_http
 from agent.events.event import Event
+from agent.events.registry import read_data
 from handlers.telegram import Client, TelegramHandler
 from handlers.telegram import handler as module
 from tests.engine.shop import new_set, shop
 from tests.simulation.manifests import KEY
-from tests.simulation.scenario import alert, is_rolled_back
+from tests.simulation.scenario import alert, is_rolled_back, set_image
 from tests.simulation.virtual import run
 from tests.simulation.world import World
 
@@ -121,6 +123,35 @@ def test_one_message_follows_a_run_and_an_alarm_tells_its_end() -> None:
             assert len(chat.live()) == 1
 
     run(main())
+
+
+def test_a_version_that_follows_at_once_does_not_leave_the_message_before_as_it_was() -> None:
+    """The chat takes a message a second, and the alarm goes first."""
+
+    async def main() -> None:
+        chat = Chat()
+        async with shop() as world, telling(world, chat) as handler:
+            await world.until(lambda: len(chat.texts) == 1, within=5, what="the live message")
+            aborted = await _aborted(world)
+            handler.take(aborted)
+            await set_image(world, "web:3")
+            await world.until(
+                lambda: world.status()["currentPodHash"] != aborted_hash(aborted),
+                within=5,
+                what="the next version",
+            )
+            handler.take(another(announced(world, "started")[-1]))
+            await world.until(lambda: len(chat.live()) == 2, within=10, what="the next message")
+            assert "RolloutAborted" in chat.texts[1]
+            assert "web:3" in chat.live()[1]
+
+    run(main())
+
+
+def aborted_hash(event: Event) -> str:
+    data = read_data(RolloutEvent, event)
+    assert data.new is not None
+    return data.new.hash
 
 
 def test_an_abort_that_nobody_carries_out_rings_by_itself() -> None:
