@@ -16,7 +16,7 @@ RECORDED: Final = "recordedtime"
 
 
 def recorded_at(event: Event) -> datetime:
-    """When it came in; its own time when that was not stated. Milliseconds, UTC."""
+    """When it came in; its own time when that was not stated. UTC."""
     return _stated(event) or event.time
 
 

@@ -8,7 +8,7 @@ startsAt that it had.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 
@@ -23,9 +23,6 @@ MAX_BYTES: Final = 256 * 1024
 
 Told = Annotated[datetime, msgspec.Meta(tz=True)]
 """When a word came in."""
-
-
-Item = TypeVar("Item")
 
 
 class Firing(msgspec.Struct, frozen=True):
@@ -53,11 +50,11 @@ class Memory(msgspec.Struct, frozen=True):
         """With this alert firing; None when a later word says that it is over."""
         if self.is_over(alert, told):
             return None
-        known = tuple(item for item in self.firing if same(item.alert, alert))
-        latest = max((told, *(item.told for item in known)))
+        if any(item.told >= told and same(item.alert, alert) for item in self.firing):
+            return self
         return Memory(
-            firing=(*_without(self.firing, known), Firing(latest, alert)),
-            over=tuple(item for item in self.over if not same(item, alert)),
+            firing=(*self._others_firing(alert), Firing(told, alert)),
+            over=self._others_over(alert),
         )
 
     def ends(self, alert: Alert, told: datetime, *, remember: bool) -> "Memory | None":
@@ -66,15 +63,15 @@ class Memory(msgspec.Struct, frozen=True):
         Args:
             remember: note it although nothing is known of its beginning: that word may be on its way.
         """
-        began = tuple(item for item in self.firing if same(item.alert, alert))
-        if any(item.told > told for item in began):
+        if any(item.told > told and same(item.alert, alert) for item in self.firing):
             return None
-        if not began and not remember:
+        others = self._others_firing(alert)
+        if others == self.firing and not remember:
             return self
-        known = tuple(item for item in self.over if same(item, alert))
-        latest = max((told, *(item.told for item in known)))
-        end = Over(latest, alert.fingerprint, alert.starts_at)
-        return Memory(_without(self.firing, began), (*_without(self.over, known), end))
+        if any(item.told >= told and same(item, alert) for item in self.over):
+            return self
+        end = Over(told, alert.fingerprint, alert.starts_at)
+        return Memory(others, (*self._others_over(alert), end))
 
     def is_over(self, alert: Alert, told: datetime) -> bool:
         """Whether a later word than this one says that the firing is over."""
@@ -83,6 +80,12 @@ class Memory(msgspec.Struct, frozen=True):
     def ended(self, holds: Iterable[Hold]) -> list[Hold]:
         """Those of an alert whose last word says that it is over."""
         return [hold for hold in holds if any(same(item, hold) for item in self.over)]
+
+    def _others_firing(self, alert: Alert) -> tuple[Firing, ...]:
+        return tuple(item for item in self.firing if not same(item.alert, alert))
+
+    def _others_over(self, alert: Alert) -> tuple[Over, ...]:
+        return tuple(item for item in self.over if not same(item, alert))
 
     def bounded(self) -> "Memory":
         """The newest that fit."""
@@ -108,7 +111,3 @@ def same(one: Alert | Over | Hold, other: Alert | Over | Hold) -> bool:
         return nanoseconds(one.starts_at) == nanoseconds(other.starts_at)
     except ValueError:
         return one.starts_at == other.starts_at
-
-
-def _without(items: tuple[Item, ...], gone: tuple[Item, ...]) -> tuple[Item, ...]:
-    return tuple(item for item in items if item not in gone)

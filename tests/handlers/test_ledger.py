@@ -123,3 +123,15 @@ async def test_of_each_change_in_a_swap_it_is_told_whether_it_counts() -> None:
     assert numbers(await ledger.active()) == [2, 0]
     told = [(await ledger.is_over(an_alert(number), early)) for number in range(4)]
     assert told == [False, True, False, False]
+
+
+async def test_a_word_that_comes_again_is_no_write() -> None:
+    cluster = Far()
+    ledger = ConfigMapLedger(cluster, namespace="default")
+    await asyncio.gather(*(ledger.fired(an_alert(number), AT) for number in range(3)))
+    await ledger.resolved(an_alert(1), AT, matched=True)
+    writes = cluster.writes
+    assert await ledger.fired(an_alert(0), AT)
+    assert await ledger.resolved(an_alert(1), AT, matched=True)
+    assert await ledger.resolved(an_alert(9), AT, matched=False)
+    assert (cluster.writes, numbers(await ledger.active())) == (writes, [0, 2])
