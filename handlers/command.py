@@ -1,23 +1,31 @@
 """Commands from people and programs: promote, abort, retry, pause, resume, restart, undo.
 
 A command is written as Argo's own tools would write it, in one compare-and-swap with what the sender
-saw (`expect`). Abort is always allowed; the rest needs an allowed source.
+saw (`expect`). Abort is always allowed; the rest needs an allowed source. An abort that is delivered late, or again
+after a death, is not one of a version that did not exist when it came in.
 """
 
 import fnmatch
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
 from agent.api.meta import Key
 from agent.api.times import format_time_ms, parse_time
+from agent.clock import Clock
 from agent.engine.port import Engine, Outcome
 from agent.errors import Refused
 from agent.events.catalogue import COMMANDS, Cause, Command, CommandRequest, command_type
 from agent.events.event import Event
 from agent.events.recorded import recorded_at
 from agent.events.registry import read_data
+
+FRESH_SECONDS: Final = 2.0
+"""An abort that came in within this time is carried out whatever clocks say."""
+SKEW_SECONDS: Final = 5.0
+"""By so much the API server's clock may be ahead of the one by which an event came in."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +43,13 @@ class CommandHandler:
     def __init__(
         self,
         engine: Engine,
+        clock: Clock,
         *,
         allowed_sources: Sequence[str] = (),
         counted: Callable[[str, str], None] = lambda _command, _outcome: None,
     ) -> None:
         self._engine = engine
+        self._clock = clock
         self._allowed = tuple(allowed_sources)
         self._counted = counted
 
@@ -69,6 +79,8 @@ class CommandHandler:
         key = Key(request.namespace, request.name)
         cause = self._cause(command, request, event)
         if command == "abort":
+            if self._came_before_the_version(key, recorded_at(event)):
+                return Outcome(result="refused", message="the version is newer than the command")
             return await self._engine.abort(key, cause, request.expect)
         options: dict[str, Any] = {}
         if request.to_revision:
@@ -78,6 +90,13 @@ class CommandHandler:
         return await self._engine.command(
             key, command, expect=request.expect, cause=cause, skip=request.skip, options=options
         )
+
+    def _came_before_the_version(self, key: Key, told: datetime) -> bool:
+        view = self._engine.view(key)
+        if view is None or (self._clock.now() - told).total_seconds() < FRESH_SECONDS:
+            return False
+        skew = timedelta(seconds=SKEW_SECONDS)
+        return view.created is not None and told < view.created - skew
 
     def _cause(self, command: Command, request: CommandRequest, event: Event) -> Cause:
         by = f" by {request.actor}" if request.actor else ""

@@ -96,6 +96,7 @@ def table(around: Around, engine: Engine, alerts: AlertHandler) -> dict[str, Han
     )
     commands = CommandHandler(
         engine,
+        around.clock,
         allowed_sources=settings.commands.allowed_sources,
         counted=lambda command, outcome: metrics.commands.labels(command, outcome).inc(),
     )

@@ -47,6 +47,7 @@ def view_of(
         exposed=bool(current and stable and current != stable)
         and _is_exposed(typed, new_set, router, weight, standing),
         aborted=status.abort,
+        created=_created(new_set),
         first_exposed=_first_exposed(new_set),
         current_hash=current,
         stable_hash=stable,
@@ -140,6 +141,13 @@ def _special_routes(rollout: Rollout) -> tuple[str, ...]:
             if route is not None:
                 live[route.name] = bool(route.match)
     return tuple(name for name, is_set in live.items() if is_set)
+
+
+def _created(new_set: Object | None) -> datetime | None:
+    try:
+        return parse_time(((new_set or {}).get("metadata") or {})["creationTimestamp"])
+    except (KeyError, ValueError):
+        return None
 
 
 def _first_exposed(new_set: Object | None) -> datetime | None:

@@ -17,6 +17,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         in_progress: current revision differs from stable, not aborted, steps not finished.
         exposed: users can reach the new version now (design section 8: "Exposed").
+        created: when the current revision's ReplicaSet was created; None when it has none yet.
         first_exposed: when they first could; None when unknown or never.
         current_hash, stable_hash: pod-template hashes.
         canary_weight: weight of the canary, the highest of live route and recorded one.
@@ -28,6 +29,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     in_progress: bool = False
     exposed: bool = False
     aborted: bool = False
+    created: datetime | None = None
     first_exposed: datetime | None = None
     current_hash: str = ""
     stable_hash: str = ""

@@ -12,7 +12,7 @@ from agent.events.catalogue import Command, command_type
 from agent.events.event import Event
 from handlers.command import CommandHandler
 from tests.engine.shop import shop
-from tests.simulation.scenario import is_promoted, is_rolled_back
+from tests.simulation.scenario import is_promoted, is_rolled_back, set_image
 from tests.simulation.virtual import run
 from tests.simulation.world import World
 
@@ -37,12 +37,16 @@ class Given:
         self.counted: list[tuple[str, str]] = []
         self._handler = CommandHandler(
             world.engine,
+            world.clock,
             allowed_sources=["/ci/*"],
             counted=lambda command, outcome: self.counted.append((command, outcome)),
         )
 
     async def command(self, command: Command, **data: Any) -> None:
-        await self._handler.handle(an_event(self.world.clock, command, **data))
+        await self.take(an_event(self.world.clock, command, **data))
+
+    async def take(self, event: Event) -> None:
+        await self._handler.handle(event)
         self.world.checker.remember()
 
 
@@ -97,6 +101,32 @@ def test_an_abort_of_another_revision_aborts_nothing() -> None:
         await given.command("abort", expect={"revision": "2"})
         outcomes = [outcome for _, outcome in given.counted]
         assert outcomes == ["refused", "refused", "done", "unchanged"]
+
+    in_shop(test)
+
+
+def test_an_abort_that_is_delivered_again_does_not_abort_the_next_version() -> None:
+    """I4: who had carried it out died before it had committed it."""
+
+    async def test(given: Given) -> None:
+        world = given.world
+        abort = an_event(world.clock, "abort")
+        await given.take(abort)
+        await world.until(lambda: is_rolled_back(world), within=5, what="the rollback")
+        await world.clock.sleep(10)
+        await set_image(world, "web:3")
+        await world.until(
+            lambda: world.weight() == 20, within=60, what="the next version's traffic"
+        )
+        await given.take(abort)
+        await world.clock.sleep(3)
+        assert (world.status().get("abort"), world.weight()) == (None, 20)
+        # One that waited for its delivery, but not for longer than the version is there.
+        late = an_event(world.clock, "abort")
+        await world.clock.sleep(60)
+        await given.take(late)
+        await world.until(lambda: is_rolled_back(world), within=5, what="the rollback")
+        assert [outcome for _, outcome in given.counted] == ["done", "refused", "done"]
 
     in_shop(test)
 
