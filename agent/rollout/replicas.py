@@ -184,6 +184,9 @@ def ideal_sizes(replicas: int, weight: int, max_weight: int, surge: int) -> Size
 
     The larger canary is looked at first and wins ties. With more than one pod to place, a weight between
     the ends gets at least one pod, and does not take all of them.
+
+    As Argo's, it leaves the canary out where the larger one would take all pods and the smaller one loses the
+    tie to it: 90 % of 5 pods, 95 % of 10, without surge.
     """
     if replicas == 0:
         return Sizes(0, 0)
