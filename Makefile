@@ -51,6 +51,7 @@ bed-build: $(READY) ## fetch and build the real servers, once (minutes; kept out
 soak: $(READY) ## long simulations and fuzzing (minutes to hours; SEEDS=n, RUNS=n, EXPRESSIONS=n; needs Go)
 	$(BIN)/python -m tests.simulation --seeds $${SEEDS:-2000}
 	SERINUS_EVERY_WRITE=1 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_routes.py
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --timeout 3600 -m "not e2e" --hypothesis-profile soak $$(grep -rl "@given" tests)
 	$(BIN)/python -m tests.sequential --runs $${RUNS:-4000}
 	$(BIN)/python -m tests.fuzz.expressions --count $${EXPRESSIONS:-100000} --seed $${SEED:-1}
 

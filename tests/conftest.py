@@ -1,6 +1,7 @@
 """What all tests need."""
 
 import asyncio
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 
@@ -12,8 +13,9 @@ pytest_plugins = ["tests.e2e.bed.session", "tests.e2e.figures", "tests.e2e.sched
 asyncio.set_event_loop(None)
 
 # How fast a machine is, is no property of ours: on a fresh checkout the first text() alone takes seconds.
-# Each run draws other examples than the last one: fewer a run are as many a week.
-settings.register_profile(
-    "serinus", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
-)
+# The examples are the same in each run, so that no change is refused for what another one did: others are drawn by
+# `make soak` (--hypothesis-profile soak).
+COMMON: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("serinus", max_examples=60, derandomize=True, **COMMON)
+settings.register_profile("soak", max_examples=1_000, **COMMON)
 settings.load_profile("serinus")

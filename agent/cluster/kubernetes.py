@@ -22,7 +22,7 @@ from agent.api.names import FIELD_MANAGER
 from agent.clock import Clock
 from agent.cluster.discovery import LOCAL, Discovery, Served
 from agent.cluster.port import Kind, Listing, WatchEvent
-from agent.cluster.transport import Clients, Request, Transport, error_of, words
+from agent.cluster.transport import Clients, Request, Transport, error_of, hang_up, words
 from agent.errors import Forbidden, Gone, Invalid, NotFound, Unavailable
 
 PAGE: Final = 500
@@ -103,7 +103,7 @@ class KubernetesCluster:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"watch of {kind.plural} ended: {words(error)}") from error
         finally:
-            response.close()
+            hang_up(response)
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         served = await self._discovery.served(kind)

@@ -117,7 +117,7 @@ class Transport:
             return await self._within_budget(request, urgent)
 
     async def open(self, request: Request, *, seconds: float, silence_seconds: float) -> Any:
-        """The answer of a watch, to be read while it comes in and closed by the caller.
+        """The answer of a watch, to be read while it comes in and ended by `hang_up`.
 
         Args:
             seconds: for all of it.
@@ -284,3 +284,11 @@ def _seconds(value: object) -> float:
         return max(0.0, float(str(value)))
     except ValueError:
         return 0.0
+
+
+def hang_up(response: aiohttp.ClientResponse) -> None:
+    """Cut the connection of a watch: a goodbye in TLS waits for the server's, and would outlive the client."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
