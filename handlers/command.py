@@ -7,7 +7,7 @@ after a death, is not one of a version that did not exist when it came in.
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -19,11 +19,9 @@ from agent.engine.port import Engine, Outcome
 from agent.errors import Refused
 from agent.events.catalogue import COMMANDS, Cause, Command, CommandRequest, command_type
 from agent.events.event import Event
-from agent.events.recorded import recorded_at
+from agent.events.recorded import is_fresh, recorded_at
 from agent.events.registry import read_data
 
-FRESH_SECONDS: Final = 2.0
-"""An abort that came in within this time is carried out whatever clocks say."""
 SKEW_SECONDS: Final = 5.0
 """By so much the API server's clock may be ahead of the one by which an event came in."""
 
@@ -79,7 +77,7 @@ class CommandHandler:
         key = Key(request.namespace, request.name)
         cause = self._cause(command, request, event)
         if command == "abort":
-            if self._came_before_the_version(key, recorded_at(event)):
+            if self._came_before_the_version(key, event):
                 return Outcome(result="refused", message="the version is newer than the command")
             return await self._engine.abort(key, cause, request.expect)
         options: dict[str, Any] = {}
@@ -91,12 +89,11 @@ class CommandHandler:
             key, command, expect=request.expect, cause=cause, skip=request.skip, options=options
         )
 
-    def _came_before_the_version(self, key: Key, told: datetime) -> bool:
+    def _came_before_the_version(self, key: Key, event: Event) -> bool:
         view = self._engine.view(key)
-        if view is None or (self._clock.now() - told).total_seconds() < FRESH_SECONDS:
+        if view is None or view.created is None or is_fresh(event, self._clock.now()):
             return False
-        skew = timedelta(seconds=SKEW_SECONDS)
-        return view.created is not None and told < view.created - skew
+        return recorded_at(event) < view.created - timedelta(seconds=SKEW_SECONDS)
 
     def _cause(self, command: Command, request: CommandRequest, event: Event) -> Cause:
         by = f" by {request.actor}" if request.actor else ""

@@ -13,6 +13,8 @@ from agent.api.times import format_time_ms, parse_time
 from agent.events.event import Event
 
 RECORDED: Final = "recordedtime"
+FRESH_SECONDS: Final = 2.0
+"""What came in longer ago may be delivered late, or again, after what came in later."""
 
 
 def recorded_at(event: Event) -> datetime:
@@ -26,6 +28,11 @@ def recorded(event: Event, at: datetime) -> Event:
         return event
     extensions = {**event.extensions, RECORDED: format_time_ms(at)}
     return msgspec.structs.replace(event, extensions=extensions)
+
+
+def is_fresh(event: Event, now: datetime) -> bool:
+    """Whether it came in just now, so that nothing has to be asked before it is carried out."""
+    return abs((now - recorded_at(event)).total_seconds()) < FRESH_SECONDS
 
 
 def _stated(event: Event) -> datetime | None:

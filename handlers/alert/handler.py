@@ -16,7 +16,7 @@ from agent.engine.port import Engine, View
 from agent.errors import Refused, SerinusError
 from agent.events.catalogue import Alert, Cause
 from agent.events.event import Event
-from agent.events.recorded import recorded_at
+from agent.events.recorded import is_fresh, recorded_at
 from agent.events.registry import read_data
 from handlers.alert.candidates import Candidates, candidate
 from handlers.alert.ledger import Source
@@ -29,8 +29,6 @@ log = structlog.get_logger(__name__)
 
 SLACK_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 15.0
-FRESH_SECONDS: Final = 2.0
-"""Older than this, the word that an alert fires may come again after the word that it does not."""
 ASK_SECONDS: Final = 1.0
 MAX_TEXT: Final = 400
 MAX_EVIDENCE_PAIRS: Final = 24
@@ -77,7 +75,7 @@ class AlertHandler:
             log.info("alert.unmatched", alert=_name(alert), fingerprint=alert.fingerprint)
             return
         told = recorded_at(event)
-        if await self._comes_late(alert, found, told):
+        if await self._comes_late(alert, found, event):
             self._counted("over")
             log.info("alert.over", alert=_name(alert), fingerprint=alert.fingerprint, told=told)
             await self._release(alert)
@@ -142,20 +140,20 @@ class AlertHandler:
             except SerinusError as error:
                 log.warning("alert.source_unavailable", error=str(error))
 
-    async def _comes_late(self, alert: Alert, found: Match, told: datetime) -> bool:
+    async def _comes_late(self, alert: Alert, found: Match, event: Event) -> bool:
         """Whether it is known to be over.
 
         Not asked of what was told just now, since an abort waits for nothing, nor of what does nothing anyhow,
         as most of what comes off a bus after it was carried out at the door.
         """
-        if abs((self._clock.now() - told).total_seconds()) < FRESH_SECONDS:
+        if is_fresh(event, self._clock.now()):
             return False
         views = [view for key in found.keys if (view := self._engine.view(key)) is not None]
         if all(self._action(alert, found, view).kind == "ignore" for view in views):
             return False
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                return await self._source.is_over(alert, told)
+                return await self._source.is_over(alert, recorded_at(event))
         except (SerinusError, TimeoutError) as error:
             # The safe side: it fires.
             log.warning("alert.source_unavailable", error=str(error) or "no answer in time")

@@ -17,7 +17,7 @@ from agent.api.names import ABORT_ON, FREEZE, ON_ALERT
 from agent.api.times import parse_time
 from agent.bus.topics import DEAD_LETTER_SUFFIX, INBOX, URGENT
 from agent.cluster.port import KINDS
-from handlers.alert.handler import FRESH_SECONDS
+from agent.events.recorded import FRESH_SECONDS
 from tests.e2e.alerts import Alert, alert, fire, resolve
 from tests.e2e.bed.run import Run
 from tests.e2e.canary import Canary

@@ -17,9 +17,7 @@ from tests.rollout import given
 from tests.rollout import random_runs as runs
 from tests.rollout.world import ROUTE, World
 
-MODEST = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+MODEST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 REPLICAS = st.integers(0, 10)
 POLICY = st.sampled_from([Policy(drain_seconds=0), Policy(drain_seconds=3)])
 

@@ -15,7 +15,7 @@ from tests.rollout import random_runs as runs
 from tests.rollout.istio_world import SUBSETS, istio_world, weights
 from tests.rollout.world import World, image_of
 
-MODEST = settings(max_examples=40, deadline=None, derandomize=True)
+MODEST = settings(max_examples=40, deadline=None)
 
 
 def _users(world: World) -> list[Object]:

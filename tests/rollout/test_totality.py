@@ -34,7 +34,7 @@ def _broken(draw: st.DrawFn, obj: Any) -> Any:
     return [*obj[:index], draw(_broken(obj[index])), *obj[index + 1 :]]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None)
 @over(st.data())
 def test_whatever_the_objects_hold_there_is_a_decision(data: st.DataObject) -> None:
     seen = SEED.observe()
